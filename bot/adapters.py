@@ -11,14 +11,14 @@ from pydantic import ValidationError
 
 from bot.config.accounts import Account, AccountVault
 from bot.config.adapter_threads import AdapterThread
-from bot.config.complaints import complaint
+from bot.config.complaints import complaint, sentence
 from bot.config.encryption import WRONG_KEY, Cipher, WrongKey, is_encrypted
 from bot.config.settings import Settings, SettingsError
-from bot.domain.clock import Clock
+from bot.domain.clock import Clock, now
 from bot.domain.hours import Policy
-from bot.domain.hours_defaults import resolve_policies
+from bot.domain.hours_defaults import each_resolved
 from bot.storage import keys
-from bot.storage.database import Database
+from bot.storage.database import Database, DatabaseBusy
 from providers.base import AccountSettings, Provider
 from providers.http import Http
 from providers.registry import broken, packages
@@ -30,14 +30,19 @@ MAKING = 10.0  # seconds that making a third-party adapter may take
 
 
 class KeptSecrets:
-    """A vendor's own small secrets, kept in the store under its account's name, encrypted."""
+    """A vendor's own small secrets, kept in the store under its account's name, encrypted.
 
-    def __init__(self, database: Database, account: str, clock: Clock, cipher: Cipher) -> None:
+    `database`: None if there is none yet.
+    """
+
+    def __init__(self, database: Database | None, account: str, clock: Clock, cipher: Cipher) -> None:
         self.database, self.account, self.clock, self.cipher = database, account, clock, cipher
 
     async def load(self, key: str) -> str | None:
         """Return the secret; None if there is none, or if it cannot be read: then the settings' own is used."""
         name = keys.of_vault(self.account, key)
+        if self.database is None:
+            return None
         stored = await self.database.read(lambda c: keys.load_kept(c, name))
         if stored is None:
             return None
@@ -52,6 +57,8 @@ class KeptSecrets:
             return None
 
     async def save(self, key: str, value: str) -> None:
+        if self.database is None:
+            raise DatabaseBusy("there is none yet")
         name = keys.of_vault(self.account, key)
         hidden = self.cipher.encrypt(value, name)
         await self.database.write(lambda c: keys.keep(c, name, hidden, self.clock()))
@@ -62,6 +69,18 @@ def open_accounts(settings: Settings, database: Database, clock: Clock, key: byt
 
     `key`: under which what they keep is encrypted.
     """
+    accounts, wrong = open_each(settings, database, clock, key)
+    if wrong:
+        for account in accounts.values():
+            account.leave()
+        raise SettingsError(wrong)
+    return accounts
+
+
+def open_each(
+    settings: Settings, database: Database | None, clock: Clock, key: bytes
+) -> tuple[dict[str, Account], list[str]]:
+    """Open an adapter for each account that can have one. Return them, and what is wrong with the others."""
     cipher = Cipher(key, "accounts")
     known, accounts, wrong = known_providers(), dict[str, Account](), list[str]()
     for name, raw in settings.accounts.items():
@@ -75,11 +94,7 @@ def open_accounts(settings: Settings, database: Database, clock: Clock, key: byt
             accounts[name] = opened
         else:
             wrong += opened
-    if wrong:
-        for account in accounts.values():
-            account.leave()
-        raise SettingsError(wrong)
-    return accounts
+    return accounts, wrong
 
 
 def _no_provider(settings: Settings, name: str, wanted: str) -> str:
@@ -165,16 +180,33 @@ def _cannot_be_made(name: str, raw: Mapping[str, Any], why: str) -> str:
 
 def policies_of(settings: Settings) -> dict[str, Policy]:
     """Return the sending policies. Raises SettingsError, also if an audience names an unknown one."""
-    try:
-        policies = resolve_policies(settings.policies)
-    except ValueError as error:
-        raise SettingsError([str(error)]) from None
-    wrong = [
-        f"{settings.written().named(('audiences', name, 'policy'))}: there is no such policy; there are: "
-        f"{', '.join(sorted(policies))}."
-        for name, audience in settings.audiences.items()
-        if audience.policy is not None and audience.policy not in policies
-    ]
+    policies, wrong = each_policy(settings)
     if wrong:
-        raise SettingsError(wrong)
+        raise SettingsError([*wrong, *wrong_accounts(settings)])
     return policies
+
+
+def each_policy(settings: Settings) -> tuple[dict[str, Policy], list[str]]:
+    """Return the sending policies, and what is wrong with those that cannot be used."""
+    policies, wrong = each_resolved(settings.policies)
+    written = settings.written()
+    lines = [sentence(written, ("policies", *steps), what) for steps, what in wrong]
+    unknown = [
+        name
+        for name, audience in settings.audiences.items()
+        if audience.policy is not None and audience.policy not in {*policies, *settings.policies}
+    ]
+    known = f"there is no such policy; there are: {', '.join(sorted(policies))}"
+    return policies, lines + [sentence(written, ("audiences", name, "policy"), known) for name in unknown]
+
+
+def wrong_accounts(settings: Settings) -> list[str]:
+    """Return what is wrong with the accounts, without keeping any."""
+    accounts, wrong = open_each(settings, None, now, b"")
+    for account in accounts.values():
+        account.leave()
+    return wrong
+
+
+def wrong_with_accounts_and_policies(settings: Settings) -> list[str]:
+    return [*each_policy(settings)[1], *wrong_accounts(settings)]

@@ -65,6 +65,7 @@ from bot.storage.schema import upgrade
 from bot.watch import Watch
 from bot.web.callbacks import CallbackDoor
 from bot.web.connections import Limits, open_files, room
+from bot.web.listening import Endpoint
 from bot.web.metrics import Meters, metrics_site
 from bot.web.server import SHUTDOWN, Server
 from bot.web.sites import Health, public_site
@@ -279,11 +280,14 @@ class Bot:
 
     async def _listen(self, host: str, port: int) -> None:
         limits = Limits(room(open_files()), proxies=self.settings.trusted_proxies)
-        self.servers.append(Server(self.site(), host, port, limits))
+        named = self.settings.written().named
+        host_setting = named(("host",)) if host == self.settings.host else "--host"
+        self.servers.append(Server(self.site(), Endpoint(host, port, host_setting), limits))
         if self.settings.metrics_listen:
             metrics_host, metrics_port = self.settings.metrics_listen.rsplit(":", 1)
+            place = Endpoint(metrics_host.strip("[]"), int(metrics_port), *[named(("metrics_listen",))] * 2)
             site = metrics_site(self.meters, self.watch.read)
-            self.servers.append(Server(site, metrics_host, int(metrics_port), replace(limits, in_all=METRICS_ROOM)))
+            self.servers.append(Server(site, place, replace(limits, in_all=METRICS_ROOM)))
         for server in self.servers:
             await server.start()
 

@@ -39,19 +39,26 @@ main.add_command(export)
 @guarded
 def run(config: Path | None, host: str | None, port: int) -> None:
     """Run the bot: over Socket Mode with an app token, else over HTTP."""
-    from bot.config.load import require_slack
-    from bot.config.settings import SettingsError
-
-    settings = settings_from(config)
-    try:
-        require_slack(settings)
-    except SettingsError as error:
-        fail(*error.lines, code=USAGE)
+    settings = _settings_to_run(config)
     _log(settings)
     from bot import process
 
     place = host or settings.listening_host
     sys.exit(_loop(process.run(settings, host=place, port=port, ready=lambda url: click.echo(f"Listening on {url}"))))
+
+
+def _settings_to_run(config: Path | None) -> Settings:
+    """The settings of a bot. Whatever is wrong with them is told at once."""
+    from bot.config.load import load_what_is_right, missing_of_slack
+
+    settings, wrong = load_what_is_right(config)
+    if settings.written().tree:  # else nothing of them could be read
+        wrong += missing_of_slack(settings)
+    if wrong:
+        from bot.adapters import wrong_with_accounts_and_policies
+
+        fail(*wrong, *wrong_with_accounts_and_policies(settings), code=USAGE)
+    return settings
 
 
 def _log(settings: Settings) -> None:

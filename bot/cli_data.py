@@ -43,7 +43,7 @@ def db_upgrade(config: Path | None, backup: Path | None, no_backup: bool) -> Non
     from bot.domain import clock
     from bot.storage import schema, tables
 
-    revision = on_database(config, schema.schema_revision)
+    revision = on_database(config, schema.schema_revision, makes=True)
     if revision is not None and revision > tables.REVISION:
         fail(schema.newer(revision))
     settings, now = settings_from(config), clock.now()

@@ -86,7 +86,7 @@ def _nearest(context: click.Context, _: click.Parameter, path: Path | None) -> P
 def _config(expose: bool) -> Callable[..., Any]:
     return click.option(
         "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path),
         callback=_nearest,
         expose_value=expose,
         help="The settings file. Default: bellcrier.toml here.",
@@ -97,21 +97,33 @@ config_option = _config(True)
 group_config_option = _config(False)
 
 
-def on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool = False) -> Any:
-    """Run `work` in one transaction. `alone`: it writes, and no bot may run on the same SQLite file."""
+def on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool = False, makes: bool = False) -> Any:
+    """Run `work` in one transaction.
+
+    `alone`: it writes, and no bot may run on the same SQLite file. `makes`: there need not be a database yet.
+    """
 
     async def run(database: Database) -> Any:
         return await (database.write if alone else database.read)(work, patience=None)
 
-    return with_database(config, run, alone=alone)
+    return with_database(config, run, alone=alone, makes=makes)
 
 
-def with_database(config: Path | None, work: Callable[[Database], Awaitable[Any]], *, alone: bool = False) -> Any:
+def with_database(
+    config: Path | None, work: Callable[[Database], Awaitable[Any]], *, alone: bool = False, makes: bool = False
+) -> Any:
     """Open the database of the settings for `work`, which may take as long as it needs."""
+    from bot.config.load import sqlite_file
     from bot.storage import engines
 
+    settings = settings_from(config)
+    file = sqlite_file(settings)
+    if file is not None and not file.exists() and not (alone or makes):
+        named = settings.written().named(("database_url",))
+        fail(f"{named}: there is no database {file}. Name another, or make it with `bellcrier db upgrade`.", code=USAGE)
+
     async def run() -> Any:
-        opened = engines.open_database(settings_from(config).database_url)
+        opened = engines.open_database(settings.database_url)
         try:
             if alone:
                 opened.claim_dispatch()

@@ -28,7 +28,8 @@ def masked(settings: Settings, models: Mapping[str, type[BaseModel]] | None = No
     `models`: of each provider's accounts. What no model declares is masked, whatever its name is.
     """
     plain: dict[str, Any] = _mask(settings.model_dump(mode="json"))
-    plain |= {name: shown(plain[name]) for name in ("database_url", "database_direct_url") if plain[name]}
+    addresses = {"database_url": settings.database_url, "database_direct_url": settings.database_direct_url}
+    plain |= {name: shown(address) for name, address in addresses.items() if address}
     for name, raw in settings.accounts.items():
         plain["accounts"][name] = _masked_account(raw, (models or {}).get(str(raw.get("provider"))))
     return plain

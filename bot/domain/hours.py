@@ -80,7 +80,7 @@ class Holidays(_Table):
         try:
             closed_days(self.calendar, self.subdivision, 2026)
         except NotImplementedError:
-            raise ValueError(f"there is no holiday calendar {self.calendar} {self.subdivision or ''}".strip()) from None
+            raise ValueError("there is no such calendar; write the code of a country, such as FR") from None
         return self
 
     def closed(self, day: date) -> bool:

@@ -83,6 +83,14 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
 COUNTRIES = {"FR": "fr", "ES": "es", "GB": "uk", "UK": "uk", "US": "us", "IN": "in"}
 
 
+class WrongPolicy(ValueError):
+    """A policy cannot be used. `steps` lead to the setting that is wrong, from the name of the policy."""
+
+    def __init__(self, steps: tuple[str | int, ...], what: str) -> None:
+        super().__init__(f"policies.{'.'.join(str(step) for step in steps)}: {what}.")
+        self.steps, self.what = steps, what
+
+
 def resolve_policies(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Policy]:
     """The shipped policies, with the operator's own applied over them.
 
@@ -95,15 +103,29 @@ def resolve_policies(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Policy]:
     return {name: _validated(name, policy) for name, policy in merged.items()}
 
 
+def each_resolved(
+    raw: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, Policy], list[tuple[tuple[str | int, ...], str]]]:
+    """The same without the policies that cannot be used, and for each of these the steps to what is wrong, and what."""
+    policies, wrong = resolve_policies({}), []
+    for name in raw:
+        policies.pop(name, None)
+        try:
+            policies[name] = _validated(name, _resolved(name, raw, ()))
+        except WrongPolicy as error:
+            wrong.append((error.steps, error.what))
+    return policies, list(dict.fromkeys(wrong))
+
+
 def _resolved(name: str, raw: Mapping[str, Mapping[str, Any]], below: tuple[str, ...]) -> dict[str, Any]:
     own = dict(raw[name])
     base = own.pop("extends", None) or _base_of(name, own)
     if name in below or (base == name and name not in SHIPPED):
-        raise ValueError(f"policies.{name}.extends: it goes round in a circle.")
+        raise WrongPolicy((name, "extends"), "it goes round in a circle")
     if base is None:
         return own
     if base not in raw and base not in SHIPPED:
-        raise ValueError(f"policies.{name}.extends: there is no policy {base}.")
+        raise WrongPolicy((name, "extends"), f"there is no policy {base}")
     from_raw = base in raw and base != name
     under = _resolved(base, raw, (*below, name)) if from_raw else SHIPPED[base]
     return _over(under, own)
@@ -128,12 +150,12 @@ def _validated(name: str, raw: Mapping[str, Any]) -> Policy:
         policy = Policy.model_validate(raw)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join((name, *(str(part) for part in detail["loc"] if _is_written(part))))
-        raise ValueError(f"policies.{place}: {str(detail['msg']).removeprefix('Value error, ')}.") from None
+        steps = (name, *(part for part in detail["loc"] if _is_written(part)))
+        raise WrongPolicy(steps, str(detail["msg"]).removeprefix("Value error, ")) from None
     for window in policy.marketing.windows if policy.marketing.windows != "always" else ():
         bound = _lawful(policy.country)
         if bound is not None and not bound.holds(window):  # whatever outer bound the policy itself sets
-            raise ValueError(f"policies.{name}.marketing.windows: {wider(window, bound)}, which is {policy.country}'s.")
+            raise WrongPolicy((name, "marketing", "windows"), f"{wider(window, bound)}, which is {policy.country}'s")
     return policy
 
 

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from bot.domain.errors import CannotStart
 from bot.web.connections import Connection, Connections, Limits
+from bot.web.listening import Endpoint, listening_sockets
 
 log = structlog.get_logger(__name__)
 SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
@@ -24,12 +25,12 @@ OUT_OF_FILES = "socket.accept() out of system resource"  # asyncio's words for i
 class Server(uvicorn.Server):
     """uvicorn without its signals: the process's own handler stops every server in turn."""
 
-    def __init__(self, site: Starlette, host: str, port: int, limits: Limits) -> None:
+    def __init__(self, site: Starlette, place: Endpoint, limits: Limits) -> None:
         super().__init__(
             uvicorn.Config(
                 site,
-                host=host,
-                port=port,
+                host=place.host,
+                port=place.port,
                 http=Connection,
                 ws="none",
                 log_config=None,
@@ -40,6 +41,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=int(SHUTDOWN),
             )
         )
+        self.place = place
         self.server_state = self.gate = Connections(limits)
         self._serving: asyncio.Task[None] | None = None
 
@@ -48,20 +50,20 @@ class Server(uvicorn.Server):
         yield
 
     async def start(self) -> None:
-        """Listen. Raises CannotStart when the port is taken."""
-        self._serving = asyncio.create_task(self._serve_quietly())
+        """Listen. Raises SettingsError, or CannotStart if the port is taken."""
+        sockets = await listening_sockets(self.place, ACCEPTED_AT_ONCE)
+        self._serving = asyncio.create_task(self.serve(sockets))
         while not self.started:
             if self._serving.done():
-                raise CannotStart(
-                    f"Port {self.config.port} on {self.config.host} is taken. Choose another with --port."
-                )
+                self._serving.result()
+                raise CannotStart(f"Nothing can listen on port {self.place.port}.")
             await asyncio.sleep(0.01)
         self._lengthen_queue()
         asyncio.get_running_loop().set_exception_handler(QuietAccepts())
 
     def _lengthen_queue(self) -> None:
         """Let more wait than asyncio, which knows one number for both, accepts at once."""
-        for listening in self.servers[0].sockets:
+        for listening in (one for server in self.servers for one in server.sockets):
             with listening.dup() as same:
                 same.listen(QUEUE)
 
@@ -69,12 +71,6 @@ class Server(uvicorn.Server):
         if counter % 10 == 0:  # ten ticks are a second
             self.gate.sweep(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
-
-    async def _serve_quietly(self) -> None:
-        try:
-            await self.serve()
-        except SystemExit:  # uvicorn's way to say that it could not bind
-            log.error("could not listen", port=self.config.port)
 
     async def stop(self) -> None:
         self.should_exit = True

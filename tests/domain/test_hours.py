@@ -288,7 +288,7 @@ WRONG: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "in a circle": ({"x": {"extends": "y"}, "y": {"extends": "x"}}, "circle"),
     "no such zone": ({"x": {"timezone": "Mars/Base"}}, "no time zone"),
     "backwards": ({"x": {"marketing": {"windows": [{"start": "20:00", "end": "08:00"}]}}}, "before its end"),
-    "no such calendar": ({"x": {"marketing": {"holidays": {"calendar": "ZZ"}}}}, "no holiday calendar"),
+    "no such calendar": ({"x": {"marketing": {"holidays": {"calendar": "ZZ"}}}}, "no such calendar"),
     "an hour of another zone": ({"x": {"marketing": {"windows": [{"start": "08:00Z", "end": "20:00"}]}}}, "offset"),
     "a zone that is not theirs": ({"us": {"timezone": "Pacific/Honolulu"}}, "zones"),
     "one of the zones": ({"x": {"zones": ["UTC", "Mars/Base"]}}, "Mars/Base is no time zone"),
@@ -409,11 +409,11 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
     "nobody": ({"x": {"extends": "nope"}}, "policies.x.extends: there is no policy nope."),
     "calendar": (
         {"x": {"marketing": {"holidays": {"calendar": "ZZ"}}}},
-        "policies.x.marketing.holidays: there is no holiday calendar ZZ.",
+        "policies.x.marketing.holidays: there is no such calendar; write the code of a country, such as FR.",
     ),
     "region": (
         {"x": {"marketing": {"holidays": {"calendar": "FR", "subdivision": "ZZ"}}}},
-        "policies.x.marketing.holidays: there is no holiday calendar FR ZZ.",
+        "policies.x.marketing.holidays: there is no such calendar; write the code of a country, such as FR.",
     ),
     "bound": (
         {"fr": {"marketing": {"windows": [{"days": ["mon"], "start": "08:00", "end": "22:30"}]}}},

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from bot.config.load import parse
 from bot.config.settings import SettingsError
 from bot.web.connections import Connection, Limits, Stage, open_files, peer_of, room
+from bot.web.listening import Endpoint
 from bot.web.server import OUT_OF_FILES, QuietAccepts, Server
 from tests.support.ground import free_port
 from tests.support.patience import until
@@ -96,7 +97,7 @@ async def start() -> AsyncIterator[START]:
 
             routes = [Route("/echo", echo, methods=["GET", "POST"]), Route("/slow", slow), Route("/client", client)]
             site = Starlette(routes=routes)
-            server = Server(site, "127.0.0.1", free_port(), Limits(**limits))  # type: ignore[arg-type]
+            server = Server(site, Endpoint("127.0.0.1", free_port()), Limits(**limits))  # type: ignore[arg-type]
             await server.start()
             stack.push_async_callback(server.stop)
             return Place(server, stack, may_answer, asyncio.get_running_loop().time())
