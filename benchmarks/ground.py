@@ -20,10 +20,10 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
 from bot.adapters import open_accounts, policies_of
-from bot.app import build_core
 from bot.config.load import parse
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings
+from bot.core import build_core
 from bot.domain.clock import Clock, now
 from bot.domain.i18n import Translatable
 from bot.domain.people import Person

@@ -48,7 +48,7 @@ def about(bot: Bot) -> dict[str, Any]:
         "mode": settings.mode,
         "slack": "socket" if settings.slack_app_token else "http",
         "database": place(settings.database_url),
-        "workspaces": [bot.people.workspace] if bot.greeted() else [],
+        "workspaces": [bot.people.workspace] if bot.workspaces.greeted() else [],
     }
 
 

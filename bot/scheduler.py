@@ -194,6 +194,10 @@ class Scheduler:
             bell.rung.set()
         self._clock.start()
 
+    @property
+    def started(self) -> bool:
+        return bool(self._tasks)
+
     def wake(self, *tasks: str) -> None:
         """Ring these bells, or all of them. Safe to call before `start` and from any callback of the loop."""
         for bell in self.bells:

@@ -14,13 +14,13 @@ import structlog
 from bot.config.runtime import Runtime
 from bot.domain.clock import SECOND, Micros
 from bot.scheduler import Scheduler, Task
-from bot.slack.directory import People
 from bot.slack.measured import MeasuredApp
-from bot.slack.publish.poster import Poster
+from bot.slack.publish.poster import UPDATES
 from bot.storage import figures
 from bot.storage.figures import Figures
 from bot.storage.tables import REVISION
 from bot.web.metrics import Meters, Samples
+from bot.workspaces import Workspaces
 from providers.base import Receipts
 
 log = structlog.get_logger(__name__)
@@ -34,12 +34,10 @@ class Watched(Protocol):
     """The parts of a bot that are watched."""
 
     meters: Meters
-    runtime: Runtime
+    root: Runtime
     slack: MeasuredApp
-    poster: Poster
-    people: People
     socket: Any
-    scheduler: Scheduler | None
+    workspaces: Workspaces
 
     async def ready(self) -> tuple[bool, Mapping[str, str]]: ...
 
@@ -48,7 +46,7 @@ class Watch:
     """Watches one bot. Without the database it still tells what this process knows."""
 
     def __init__(self, bot: Watched) -> None:
-        self.bot, self.meters, self.runtime = bot, bot.meters, bot.runtime
+        self.bot, self.meters, self.runtime = bot, bot.meters, bot.root
         database = self.runtime.database
         database.on_steps, database.on_end = self.meters.count_steps, self.meters.count_transaction
         database.failing_rows.on_failure = self.meters.count_row
@@ -64,9 +62,10 @@ class Watch:
         self.meters.know(accounts, called if address else [], (bell.name for bell in scheduler.bells))
 
     async def able(self) -> bool:
-        """Whether this process can work, and its dispatcher does."""
-        bells = self.bot.scheduler.bells if self.bot.scheduler is not None else ()
-        young = any(bell.name == Task.DISPATCH and bell.age < OLD_TICK for bell in bells)
+        """Whether this process can work, and its dispatchers do."""
+        ticking = [one.scheduler for one in self.bot.workspaces.all]
+        bells = (bell for scheduler in ticking for bell in scheduler.bells if bell.name == Task.DISPATCH)
+        young = all(scheduler.started for scheduler in ticking) and all(bell.age < OLD_TICK for bell in bells)
         return young and (await self.bot.ready())[0]
 
     async def read(self) -> Samples:
@@ -105,16 +104,19 @@ class Watch:
         }
 
     def _of_process(self) -> dict[str, Gauge]:
-        poster, kind = self.bot.poster, "sqlite" if self.runtime.database.exclusive else "postgresql"
+        kind = "sqlite" if self.runtime.database.exclusive else "postgresql"
         slack = "http" if self.runtime.settings.slack_app_token is None else "socket"
         build = version("bellcrier"), platform.python_version(), REVISION, kind, slack
-        bells = self.bot.scheduler.bells if self.bot.scheduler is not None else ()
+        every, ages = self.bot.workspaces.all, dict[tuple[str, ...], float]()
+        ticking = [self.bot.workspaces.common, *(one.scheduler for one in every)]
+        for bell in (bell for scheduler in ticking if scheduler.started for bell in scheduler.bells):
+            ages[bell.name,] = max(bell.age, ages.get((bell.name,), 0.0))
         return {
             "bellcrier_build_info": {build: 1},
             "bellcrier_rows_put_off": {(): len(self.runtime.database.failing_rows.all())},
-            "bellcrier_tick_age_seconds": {(bell.name,): bell.age for bell in bells},
-            "bellcrier_slack_token_valid": {(): float((poster.dead or self.bot.people.dead) is None)},
-            "bellcrier_slack_update_budget": {(): poster.budget},
+            "bellcrier_tick_age_seconds": ages,
+            "bellcrier_slack_token_valid": {(): float(all(one.dead is None for one in every))},
+            "bellcrier_slack_update_budget": {(): min((one.poster.budget for one in every), default=UPDATES)},
         }
 
 

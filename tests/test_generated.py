@@ -266,7 +266,9 @@ def inputs(sandbox: Sandbox) -> list[Input]:
 async def test_what_is_generated_presses_every_button_and_fills_in_every_form(bot: Bot, inputs: list[Input]) -> None:
     words, person = translator_for("en"), await bot.people.person(TEAM, "U0CLEO")
     buttons, names, written = drawn(words)
-    live = LiveForm(bot.workflow, bot.clock, Entrance(bot.workflow, bot.people, bot.patience, bot.ours), bot.showing)
+    live = LiveForm(
+        bot.workflow, bot.clock, Entrance(bot.workflow, bot.people, bot.patience, bot.home.ours), bot.showing
+    )
     for text in HARD.values():
         form = await live.with_facts(COMPOSED["compose"](text), person, words)
         buttons |= {*actions([*form.facts])}

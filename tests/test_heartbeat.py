@@ -134,13 +134,12 @@ async def test_a_bot_beats_until_it_cannot_work_or_its_dispatcher_hangs(
 ) -> None:
     bot = await start_bot(sandbox, heartbeat_url=service.url)
     assert bot.heartbeat is not None
-    assert bot.scheduler is not None
-    (dispatch,) = (bell for bell in bot.scheduler.bells if bell.name == "dispatch")
-    (beating,) = (bell for bell in bot.scheduler.bells if bell.name == "heartbeat")
+    (dispatch,) = (bell for bell in bot.home.scheduler.bells if bell.name == "dispatch")
+    (beating,) = (bell for bell in bot.common.bells if bell.name == "heartbeat")
     await until(bot.watch.able)
     await beating.work()
     assert service.heard
-    await bot.scheduler.stop(1)
+    await bot.home.scheduler.stop(1)
     heard = len(service.heard)
     dispatch.ended_at -= 61  # its work hangs
     await beating.work()

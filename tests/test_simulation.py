@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, and_, select
 
-from bot.app import Core
+from bot.core import Core
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import TRANSITIONS, Action, State

@@ -85,12 +85,8 @@ class FormHandlers:
         except Refused as refused:
             if isinstance(refused.error, InvalidRequest):
                 return forms.field_errors(refused.error.complaints, view, refused.words)
-            return {_last_input(view): forms.unmarked(" ".join(refused.lines))}
+            return {last_input(view): forms.unmarked(" ".join(refused.lines))}
         return {}
-
-    async def closed(self, ack: AsyncAck) -> None:
-        """Acknowledge a closed form. Nothing depends on it."""
-        await ack()
 
     async def compose(self, view: View, done: Interaction) -> None:
         """Submit what was composed. The form's id makes a second submit harmless, or the answer yes to a question."""
@@ -187,6 +183,6 @@ class FormHandlers:
         )
 
 
-def _last_input(view: View) -> str:
+def last_input(view: View) -> str:
     """Return where to show an error that belongs to no field."""
     return next(reversed(inputs_of(view)), "text")

@@ -48,6 +48,12 @@ class FailingRows:
     on_failure: Callable[[str], None] = lambda _: None  # called with the kind of work each time
     total: Counter[str] = field(default_factory=Counter)  # how often each kind of work was broken
     _known: dict[tuple[str, str], FailingRow] = field(default_factory=dict)
+    _apart: list[FailingRows] = field(default_factory=list)
+
+    def apart(self) -> FailingRows:
+        """Return a record for one workspace, in which the same id of another does not count."""
+        self._apart.append(FailingRows(self.monotonic, lambda work: self.on_failure(work), self.total))
+        return self._apart[-1]
 
     def struck(self, work: str, id: object, error: BaseException, workspace: str = "") -> FailingRow:
         """Record that this row broke that work, and put it off, longer each time."""
@@ -81,7 +87,8 @@ class FailingRows:
         return [failing.id for failing in self._known.values() if failing.work == work]
 
     def all(self) -> list[FailingRow]:
-        return list(self._known.values())
+        """Return those of every workspace."""
+        return [*self._known.values(), *(failing for one in self._apart for failing in one.all())]
 
     @contextmanager
     def alone(

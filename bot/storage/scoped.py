@@ -13,12 +13,12 @@ from bot.storage.failing_rows import FailingRows
 class WorkspaceDatabase(Database):
     """A database in which work is found for one workspace only, and whose failing rows are that workspace's.
 
-    `workspace`: None, for all of them, until Slack has told which one it is.
+    `workspace`: None for the only one, until Slack has told which it is. All failing rows are its own.
     """
 
     def __init__(self, whole: Database, workspace: str | None = None) -> None:
         self.whole, self.workspace, self.patience = whole, workspace, whole.patience
-        self._failing_rows = FailingRows()
+        self._failing_rows = whole.failing_rows if workspace is None else whole.failing_rows.apart()
 
     @property
     def exclusive(self) -> bool:

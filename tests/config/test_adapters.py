@@ -630,7 +630,7 @@ async def test_what_an_adapter_says_of_itself_fills_no_place_and_pings_nobody(
     assert "Must match {3,11}" in await ask(sandbox, "send fans marketing sender=AB Hello")
     await ask(sandbox, "send fans marketing Hello")
     assert "&lt;!channel&gt; Write {this} in it" in json.dumps(await card(sandbox))
-    await bot.audiences.audience_cache.refresh()
+    await bot.home.audiences.audience_cache.refresh()
     told = await ask(sandbox, "audiences")
     assert "Also at T &lt;!channel&gt;" in told
     assert "<!channel>" not in told

@@ -35,7 +35,7 @@ async def bring_forward(bot: Bot) -> None:
     """Make every schedule due now."""
     values: dict[str, Any] = {"next_at": now() - SECOND}
     await bot.database.write(lambda c: c.execute(tables.schedules.update().values(**values)))
-    bot.wake()
+    bot.workspaces.wake()
 
 
 async def posted(sandbox: Sandbox, channel: str = HERE) -> Json:
@@ -119,7 +119,7 @@ async def test_a_snoozed_reminder_is_posted_once_more_and_then_only_done(sandbox
     rows = tables.occurrences
     drawn = rows.c.draw_at == rows.c.snoozed_until
     await until(lambda: bot.database.write(lambda c: c.execute(rows.update().where(drawn).values(**past)).rowcount))
-    bot.wake()
+    bot.workspaces.wake()
     await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) == 2)
     again = await posted(sandbox)
     assert "reminder.done" in shown(again)
@@ -191,7 +191,7 @@ async def test_of_an_end_of_a_pause_no_word_is_lost(sandbox: Sandbox, start_bot:
 
 
 async def paused_until(bot: Bot, id: str) -> str:
-    row = await bot.reminders.find("T0BELL", id)
+    row = await bot.home.reminders.find("T0BELL", id)
     return f"{moment(row.paused_until or 0).astimezone(ZoneInfo(row.zone)):%Y-%m-%d %H:%M}"
 
 
@@ -625,7 +625,7 @@ async def test_what_a_missed_reminder_said_calls_nobody(sandbox: Sandbox, bot: B
     await say(sandbox, '/broadcast remind "every day 9:00" mentions=yes @ana & *tous*')
     late: dict[str, Any] = {"next_at": now() - 3600 * SECOND}
     await bot.database.write(lambda c: c.execute(tables.schedules.update().values(**late)))
-    bot.wake()
+    bot.workspaces.wake()
     post = await posted(sandbox)
     assert "I was away" in post["text"]
     assert "“@ana &amp; *tous*”" in post["text"]

@@ -172,7 +172,7 @@ async def test_what_a_vendors_trouble_becomes(sandbox: Sandbox, either: Bot, nam
     assert releases(sandbox) <= case.asked
     if case.state is not State.SENT:  # the state stays: nothing is retried behind the scenes
         asked = releases(sandbox)
-        either.dispatcher.wake()
+        either.home.dispatcher.wake()
         await nothing_more(either)
         assert (await newest(either)).state is case.state
         assert releases(sandbox) == asked
@@ -309,7 +309,7 @@ async def test_ids_between_empty_places_are_the_ids(sandbox: Sandbox, either: Bo
 async def gone_out(sandbox: Sandbox, either: Bot) -> str:
     """The callback address of a broadcast that Encom has accepted as 22 and 23."""
     await approved(sandbox)
-    return str(either.dispatcher.releaser.tokens.callback_url(await settled(either, State.SENT)))
+    return str(either.home.dispatcher.releaser.tokens.callback_url(await settled(either, State.SENT)))
 
 
 async def tell(url: str, **news: str) -> int:
@@ -345,7 +345,7 @@ async def test_news_before_our_own_commit_finds_its_way_home(sandbox: Sandbox, e
     sandbox.vendors.faults.add(ENCOM, "slow", seconds=0.5)
     await approved(sandbox)
     await sandbox.until(lambda: releases(sandbox) == 1)
-    url = str(either.dispatcher.releaser.tokens.callback_url(await newest(either)))
+    url = str(either.home.dispatcher.releaser.tokens.callback_url(await newest(either)))
     assert await tell(url, id="22", status="OK", code="000") == 200
     row = await settled(either, State.SENT)
     assert row.counts != {}

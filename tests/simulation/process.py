@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from bot.app import Core, build_core
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
+from bot.core import Core, build_core
 from bot.domain.clock import Micros
 from bot.sending.receipts import Recorded
 from bot.storage.sql import database_time

@@ -85,7 +85,7 @@ def test_slack_takes_every_form_whatever_was_typed(name: str, language: str) -> 
 async def test_slack_takes_the_form_with_what_its_text_becomes(bot: Bot, audience: str, language: str) -> None:
     """A chat takes all of the text. Of an SMS, the form says that it is too long."""
     words, person = translator_for(language), await bot.people.person(TEAM, "U0CLEO")
-    entrance = Entrance(bot.workflow, bot.people, bot.patience, bot.ours)
+    entrance = Entrance(bot.workflow, bot.people, bot.patience, bot.home.ours)
     live = LiveForm(bot.workflow, bot.clock, entrance, bot.showing)
     for name, made in COMPOSED.items():
         for case, text in HARD.items():

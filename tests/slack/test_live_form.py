@@ -240,7 +240,7 @@ async def test_audiences_are_offered_by_what_was_typed(sandbox: Sandbox, bot: Bo
 
 
 async def test_an_audience_is_offered_with_its_size(sandbox: Sandbox, bot: Bot) -> None:
-    await bot.audiences.audience_cache.refresh()
+    await bot.home.audiences.audience_cache.refresh()
     await open_form(sandbox)
     form = sandbox.acting.views("U0DAN")[-1]
     (option,) = await sandbox.acting.suggest("U0DAN", form["id"], "audience", "clients")

@@ -80,7 +80,7 @@ async def test_what_has_gone_stays_as_it_stood_once_another_company_reads_it(san
     bot.people.forget()
     failure = Translatable("The price 12.90 is secret")
     await bot.database.write(lambda c: broadcasts.touch(c, row, bot.clock(), failure=failure))
-    bot.wake()
+    bot.workspaces.wake()
     await nothing_more(bot)
     assert "12.90" not in shown(sandbox)
     assert "The vendor accepted it" in shown(sandbox)
@@ -92,7 +92,7 @@ async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_tol
     sandbox.world.retold[HERE] = lambda _: {}
     said = Translatable("Choose a purpose.")
     await bot.database.write(lambda c: outbox.post(c, TEAM, "k", HERE, said, "U0CLEO", bot.clock()))
-    bot.wake()
+    bot.workspaces.wake()
     await nothing_more(bot)
     assert sandbox.acting.messages(HERE) == []
     queued = await bot.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())

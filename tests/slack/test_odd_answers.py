@@ -72,9 +72,9 @@ CALLERS: dict[str, tuple[str, Call, type[Exception] | None]] = {
     "who is in a group": ("usergroups.users.list", lambda bot: bot.people.members("S0MARKETING"), DirectoryUnavailable),
     "what a channel is": ("conversations.info", lambda bot: bot.people.place("C0GENERAL"), DirectoryUnavailable),
     "who is in a channel": ("conversations.members", lambda bot: bot.people.is_in(HERE, "U0EVA"), DirectoryUnavailable),
-    "a post": ("chat.postMessage", lambda bot: bot.poster.post(HERE, Post("hello"), {}), Later),
-    "a change": ("chat.update", lambda bot: bot.poster.change(HERE, "1.1", Post("hello")), Later),
-    "a direct message": ("conversations.open", lambda bot: bot.poster.channel_of("U0EVA"), Later),
+    "a post": ("chat.postMessage", lambda bot: bot.home.poster.post(HERE, Post("hello"), {}), Later),
+    "a change": ("chat.update", lambda bot: bot.home.poster.change(HERE, "1.1", Post("hello")), Later),
+    "a direct message": ("conversations.open", lambda bot: bot.home.poster.channel_of("U0EVA"), Later),
     "an answer": (
         "chat.postEphemeral",
         lambda bot: reply_privately(bot.posting, HERE, "U0EVA", Post("hello")),

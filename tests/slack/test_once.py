@@ -72,13 +72,13 @@ async def test_a_reaction_before_slack_has_answered_about_the_card_counts(
     sandbox: Sandbox, start_bot: StartBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = await start_bot(sandbox)
-    write = bot.painter.cards._drawn
+    write = bot.home.painter.cards._drawn
 
     def late(*drawn: Any) -> None:
         time.sleep(0.6)  # the answer is on its way
         write(*drawn)
 
-    monkeypatch.setattr(bot.painter.cards, "_drawn", late)
+    monkeypatch.setattr(bot.home.painter.cards, "_drawn", late)
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")

@@ -73,7 +73,7 @@ async def test_of_three_processes_one_posts_each_card_note_and_reminder(sandbox:
 async def test_when_the_painter_stops_another_one_goes_on_at_once(sandbox: Sandbox, three: list[Bot]) -> None:
     await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Soldes")
     await sandbox.until(lambda: cards(sandbox))
-    painter = next(bot for bot in three if bot.poster._ours_until)
+    painter = next(bot for bot in three if bot.home.poster._ours_until)
     three.remove(painter)
     await painter.stop()
     await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Encore")

@@ -218,7 +218,7 @@ async def test_a_draft_whose_form_came_too_late_is_still_there(sandbox: Sandbox,
 
 
 async def test_audiences_are_shown_with_their_sizes_and_what_else_the_vendors_have(sandbox: Sandbox, bot: Bot) -> None:
-    await bot.audiences.audience_cache.refresh()
+    await bot.home.audiences.audience_cache.refresh()
 
     async def told_in_full() -> str:
         told = await ask(sandbox, "audiences")

@@ -154,7 +154,7 @@ async def test_a_restored_audit_is_the_same_chain(database: Database, tmp_path: 
 async def test_a_bot_seals_what_it_writes(sandbox: Sandbox, start_bot: StartBot, database_url: str) -> None:
     bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY)
     await ask(sandbox, "send clients marketing Soldes")
-    bot.wake("seal_audit")
+    bot.workspaces.wake("seal_audit")
 
     async def sealed() -> bool:
         found = await bot.database.read(check_chain)

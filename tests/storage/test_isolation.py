@@ -164,7 +164,7 @@ async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
     settings = {"database_url": database_url, "secret_key": KEY, "hourly_cap": 1000, "approval__undo": "1s"}
     bot = await start_bot(sandbox, **settings)
     await plant_everything(sandbox, bot)
-    bot.wake()
+    bot.workspaces.wake()
     await everything_goes_on(sandbox, bot, "Before the restart")
     failing_rows = {failing.work for failing in bot.database.failing_rows.all()}
     assert {"row", "note", "post", "leftover"} <= failing_rows
@@ -344,7 +344,7 @@ async def test_ten_broadcasts_that_cannot_be_looked_at_keep_no_other_one_waiting
 async def test_of_many_rows_that_break_admins_hear_how_many_and_not_of_each(sandbox: Sandbox, bot: Bot) -> None:
     for number in range(30):
         bot.database.failing_rows.struck("leftover", number, KeyError())
-    bot.wake()
+    bot.workspaces.wake()
     direct = sandbox.world.direct("U0OPS").id
     await sandbox.until(lambda: "I cannot process 30 rows in total" in str(sandbox.acting.messages(direct)))
     assert sum("I cannot process leftover" in message["text"] for message in sandbox.acting.messages(direct)) == 10

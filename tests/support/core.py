@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bot.adapters import all_placeholders, open_accounts, policies_of
-from bot.app import build_core
 from bot.config.runtime import Runtime
+from bot.core import build_core
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable

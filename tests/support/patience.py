@@ -37,8 +37,8 @@ async def nothing_more(bot: Bot, rounds: int = 2) -> None:
     After that, everything that was to happen has happened. A wait in seconds would prove less: on a busy machine,
     nothing at all may happen in two of them.
     """
-    assert bot.scheduler is not None
-    bells = [bell for bell in bot.scheduler.bells if bell.seconds <= 5]
+    assert bot.home.scheduler is not None
+    bells = [bell for bell in bot.home.scheduler.bells if bell.seconds <= 5]
     gone, works = Counter[str](), [(bell, bell.work) for bell in bells]
     for bell, work in works:
         bell.work = _counted(bell, work, gone)
@@ -47,7 +47,7 @@ async def nothing_more(bot: Bot, rounds: int = 2) -> None:
             for bell in bells:
                 bell.rung.set()
             await asyncio.sleep(0.02)
-        await asyncio.gather(*(lanes.settle() for lanes in bot.scheduler.lanes))
+        await asyncio.gather(*(lanes.settle() for lanes in bot.home.scheduler.lanes))
     finally:
         for bell, work in works:
             bell.work = work

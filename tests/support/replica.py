@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bot.adapters import open_accounts, policies_of
-from bot.app import build_core
 from bot.config.load import parse
 from bot.config.runtime import Runtime
+from bot.core import build_core
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import now
 from bot.domain.lifecycle import Action

@@ -202,12 +202,12 @@ async def test_approvers_are_asked_again_in_the_thread_and_nowhere_else(sandbox:
     await ask(sandbox, "send clients marketing Soldes demain")
     posted = await card(sandbox)
     time.ahead = 16 * MINUTE
-    bot.wake()
+    bot.workspaces.wake()
     await sandbox.until(
         lambda: "<!subteam^S0APPROVERS> Approvals still needed: 1." in thread_text(sandbox, posted["ts"])
     )
     time.ahead = DAY + MINUTE
-    bot.wake()
+    bot.workspaces.wake()
     await settled(bot, State.EXPIRED)
     assert len(sandbox.acting.messages(HERE)) == 1
     assert [told_directly(sandbox, user) for user in ("U0ANA", "U0BEN", "U0CLEO")] == [[], [], []]
@@ -225,7 +225,7 @@ async def test_the_writer_of_a_forgotten_draft_is_told_directly(sandbox: Sandbox
     row = await newest(bot)
     for days in (6, 7):
         time.ahead = days * DAY + HOUR
-        bot.wake()
+        bot.workspaces.wake()
         await sandbox.until(partial(told_so_often, sandbox, days - 5))
         if days == 6:  # the message opens the draft
             assert "broadcast.edit" in str(sandbox.acting.messages(direct))

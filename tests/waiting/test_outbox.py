@@ -41,7 +41,7 @@ async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot:
             outbox.post(connection, TEAM, key, place, said, "U0BEN", bot.clock())  # type: ignore[arg-type]
 
     await bot.database.write(queue)
-    bot.wake()
+    bot.workspaces.wake()
     told = "<@U0BEN> Only <@U0ANA> may do that."
     await sandbox.until(lambda: told_directly(sandbox, "U0CLEO"))
     assert [message["text"] for message in sandbox.acting.messages(HERE)] == [told]
@@ -50,7 +50,7 @@ async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot:
 
 async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up(sandbox: Sandbox, bot: Bot) -> None:
     far = later = bot.clock() + 365 * 24 * 3600 * SECOND  # so that the bot's own painter leaves these posts alone
-    poster = Poster(dataclasses.replace(bot.runtime, clock=lambda: later), bot.posting, bot.people)
+    poster = Poster(dataclasses.replace(bot.home.runtime, clock=lambda: later), bot.posting, bot.people)
     painter = Painter(poster, bot.workflow, bot.showing, translator_for("en"))
     gone = sandbox.world.channels["C0GENERAL"] = Channel("C0GENERAL", "general", ["U0BELL"], archived=True)
     said = Translatable("Choose a purpose.")

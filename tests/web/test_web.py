@@ -269,7 +269,7 @@ async def sent(sandbox: Sandbox, bot: Bot) -> str:
     """The callback address of a broadcast that Encom accepted as 22 and 23."""
     await approved(sandbox)
     row = await settled(bot, State.SENT)
-    return str(bot.dispatcher.releaser.tokens.callback_url(row))
+    return str(bot.home.dispatcher.releaser.tokens.callback_url(row))
 
 
 async def test_a_callback_without_its_token_is_nothing(
@@ -440,7 +440,7 @@ async def test_while_it_stops_it_is_alive_and_not_ready(sandbox: Sandbox, bot: B
     await approved(sandbox)
     await settled(bot, State.SENDING)
     stopping = asyncio.create_task(bot.stop())
-    await sandbox.until(lambda: bot.dispatcher.switch.stopping)
+    await sandbox.until(lambda: bot.home.dispatcher.switch.stopping)
     async with web.get(f"{base}/healthz") as alive, web.get(f"{base}/readyz") as ready:
         assert (alive.status, ready.status) == (200, 503)
         assert (await ready.json())["process"] == "stopping"

@@ -267,7 +267,7 @@ async def test_whoever_is_named_where_she_cannot_read_is_told_directly(sandbox: 
     assert sandbox.acting.messages(cleo) == []  # she was told where she asked
     said = [notes.Note(Translatable("Still not known."), "U0CLEO U0ANA")]
     await bot.database.write(lambda c: notes.add_notes(c, row, bot.clock(), said))
-    bot.wake()
+    bot.workspaces.wake()
     await sandbox.until(lambda: "Still not known." in str(sandbox.acting.messages(cleo)))
     assert sandbox.acting.messages(sandbox.world.direct("U0ANA").id) == []
 
@@ -282,7 +282,7 @@ async def test_an_occurrence_that_nobody_could_approve_where_its_card_would_stan
     )
     planned = await bot.workflow.plan(request, "turn", await bot.people.person("T0BELL", "U0CLEO"))
     await bot.database.write(lambda c: bot.workflow.submission.enter(c, planned))
-    bot.wake()
+    bot.workspaces.wake()
     await settled(bot, State.DRAFT)
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: "This channel is private" in str(sandbox.acting.messages(direct)))
@@ -503,7 +503,7 @@ async def test_what_is_held_where_nobody_is_left_who_may_decide_asks_an_approver
     sandbox.world.people["U0CLEO"].deleted = True
     bot.people.forget()
     await bot.database.write(lambda c: cards.draw_again(c, row, bot.clock()))
-    bot.wake()
+    bot.workspaces.wake()
     await direct_of(sandbox, "U0ANA", "U0BEN")
     await sandbox.until(lambda: "broadcast.drop" not in str(sandbox.acting.messages(HERE)))
 
@@ -518,7 +518,7 @@ async def test_what_asks_somebody_who_leaves_asks_the_next_one(sandbox: Sandbox,
     sandbox.world.people[first].deleted = True
     bot.people.forget()
     await bot.database.write(lambda c: cards.draw_again(c, row, bot.clock()))
-    bot.wake()
+    bot.workspaces.wake()
     (other,) = {"U0ANA", "U0BEN"} - {first}
     assert (await direct_of(sandbox, other))[0] == other
 
@@ -708,7 +708,7 @@ async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_lat
     while "took too long" in told:
         told = await ask(sandbox, 'remind "every weekday 9:30" Stand-up')
     assert "will be posted" in told
-    assert len(await bot.reminders.listed("T0BELL", Kind.REMINDER)) == 1
+    assert len(await bot.home.reminders.listed("T0BELL", Kind.REMINDER)) == 1
 
 
 # --- zones -----------------------------------------------------------------------------------------------------------

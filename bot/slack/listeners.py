@@ -1,0 +1,165 @@
+"""What Slack sends, brought to the listeners of its workspace."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+
+from bot.domain.clock import Clock
+from bot.recurring.reminders import Reminders
+from bot.slack.buttons import Buttons
+from bot.slack.client import SlackClient, clients_like
+from bot.slack.commands.broadcasts import ShowingOf
+from bot.slack.commands.router import Commands
+from bot.slack.commands.schedules import Recurring
+from bot.slack.directory import People
+from bot.slack.forms import FormHandlers, last_input
+from bot.slack.interaction import ELSEWHERE, Body, Entrance, workspace_of
+from bot.slack.live_form import LiveForm
+from bot.slack.measured import MeasuredApp
+from bot.slack.payload import make_storable, part
+from bot.slack.reactions import Reactions
+from bot.slack.type_ahead import TypeAhead
+from bot.workflow.workflow import Workflow
+
+log = structlog.get_logger(__name__)
+
+ANY = re.compile("")
+
+
+class Listeners:
+    """The listeners of one workspace."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        people: People,
+        clock: Clock,
+        reminders: Reminders,
+        showing_of: ShowingOf,
+        entrance: Entrance,
+    ) -> None:
+        parts = (workflow, people, workflow.audiences, clock)
+        recurring = Recurring(reminders, people, clock)
+        self.live = LiveForm(workflow, clock, entrance, showing_of)
+        self.commands = Commands(*parts, showing_of, entrance, recurring, self.live.with_facts)
+        self.forms = FormHandlers(*parts, entrance, self.live.done)
+        self.buttons = Buttons(workflow, workflow.audiences, clock, entrance, recurring, self.live.with_facts)
+        self.reactions = Reactions(*parts, entrance.ours)
+        self.type_ahead = TypeAhead(workflow, entrance)
+
+    async def acted(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: SlackClient) -> None:
+        await (self.live.acted if self.live.is_about(body) else self.buttons.pressed)(ack, body, action, client)
+
+
+LISTENERS = "listeners"
+Find = Callable[[str], Listeners | None]
+Next = Callable[[], Awaitable[Any]]
+Authorize = Callable[[str | None], AuthorizeResult]
+
+
+def bolt_app(client: SlackClient, find: Find, authorize: Authorize) -> MeasuredApp:
+    """Return Bolt's app. `find`: the listeners of a workspace; `authorize`: who the bot is there.
+
+    `client`: each request has one like it, with the token that `authorize` names.
+    """
+
+    async def known(team_id: str | None) -> AuthorizeResult:  # else Bolt asks Slack, in the first command's 3 seconds
+        return authorize(team_id)
+
+    app = MeasuredApp(
+        name="bellcrier",  # otherwise Bolt reads every file of its callers to find a name
+        client=client,
+        authorize=known,
+        process_before_response=True,
+        request_verification_enabled=False,
+        logger=logging.getLogger("slack_bolt"),  # else it takes the level of the root, and logs whole payloads
+    )
+    app.middleware(readable)
+    app.middleware(clients_like(client))
+    app.middleware(Routes(find).to_workspace)
+    _route(app)
+    app.error(report)
+    return app
+
+
+async def readable(body: dict[str, Any], next: Next) -> None:
+    """Let no text through that no database takes."""
+    make_storable(body)
+    await next()
+
+
+class Routes:
+    """Brings each payload to the listeners of its workspace, and answers those of a workspace without any."""
+
+    def __init__(self, find: Find) -> None:
+        self.find = find
+
+    async def to_workspace(self, body: Body, ack: AsyncAck, context: AsyncBoltContext, next: Next) -> Any:
+        found = self.find(workspace_of(body))
+        if found is None:
+            return await ack(**_elsewhere(body))
+        context[LISTENERS] = found
+        return await next()
+
+
+def _elsewhere(body: Body) -> dict[str, Any]:
+    """Return the answer to a payload of a workspace that has not installed the bot."""
+    if "command" in body:
+        return {"text": ELSEWHERE, "response_type": "ephemeral"}
+    if body.get("type") == "view_submission":
+        return {"response_action": "errors", "errors": {last_input(part(body, "view")): ELSEWHERE}}
+    return {"options": []} if body.get("type") == "block_suggestion" else {}
+
+
+def _route(app: AsyncApp) -> None:
+    """Name the listener for each kind of payload. Bolt gives each what it asks for, by name."""
+
+    async def command(context: AsyncBoltContext, ack: AsyncAck, body: Body, client: SlackClient) -> None:
+        await _listeners(context).commands.handle(ack, body, client)
+
+    async def submitted(context: AsyncBoltContext, ack: AsyncAck, body: Body, view: Body, client: SlackClient) -> None:
+        await _listeners(context).forms.submitted(ack, body, view, client)
+
+    async def acted(context: AsyncBoltContext, ack: AsyncAck, body: Body, action: Body, client: SlackClient) -> None:
+        await _listeners(context).acted(ack, body, action, client)
+
+    async def happened(context: AsyncBoltContext, ack: AsyncAck, body: Body, event: Body, client: SlackClient) -> None:
+        await _listeners(context).reactions.happened(ack, body, event, client)
+
+    async def suggest(context: AsyncBoltContext, ack: AsyncAck, body: Body) -> None:
+        await _listeners(context).type_ahead.suggest(ack, body)
+
+    app.command(ANY)(command)
+    app.view(ANY)(submitted)
+    app.view_closed(ANY)(acknowledge)  # nothing depends on it
+    app.action(ANY)(acted)
+    app.event(ANY)(happened)
+    app.options(ANY)(suggest)
+    app.shortcut(ANY)(acknowledge)
+
+
+def _listeners(context: AsyncBoltContext) -> Listeners:
+    found: Listeners = context[LISTENERS]
+    return found
+
+
+async def acknowledge(ack: AsyncAck) -> None:
+    await ack()
+
+
+async def report(error: Exception, request: AsyncBoltRequest) -> BoltResponse | None:
+    """Log the error with a reference. Return the ack if it was made already, else tell Slack to try again."""
+    log.error("a listener failed", reference=secrets.token_hex(4), exc_info=error)
+    return request.context.ack.response

@@ -1,0 +1,132 @@
+"""One workspace of Slack: everything that serves it, and nothing that serves another."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+
+from slack_bolt.authorization import AuthorizeResult
+
+from bot.adapters import all_placeholders
+from bot.config.runtime import Runtime
+from bot.config.settings import Settings
+from bot.core import build_core
+from bot.domain.clock import micros
+from bot.domain.i18n import translator_for
+from bot.scheduler import PeriodicTask, Scheduler, Task
+from bot.slack.card_context import CardContexts
+from bot.slack.client import OnCall, SlackClient
+from bot.slack.directory import People
+from bot.slack.interaction import Entrance
+from bot.slack.listeners import Listeners
+from bot.slack.publish.painter import Painter
+from bot.slack.publish.poster import Poster
+from bot.slack.publish.reminders import ReminderPosts
+from bot.slack.publish.troubles import Troubles
+from bot.storage.scoped import WorkspaceDatabase
+
+POSTING_TIMEOUT = 15
+Tell = Callable[[str, tuple[str, ...]], None]
+
+
+class Workspace:
+    """The core, the listeners, the painters and the ticks of one workspace, over its own view of the database.
+
+    `runtime`: its settings and accounts, over the whole `database`; `patience`: seconds that Slack may take inside a
+    listener; `tell`: tells the other processes of its tasks that have work; `on_call` is told of calls to Slack. Its
+    `id` is "" until `introduce`.
+    """
+
+    def __init__(
+        self, runtime: Runtime, database: WorkspaceDatabase, patience: float, tell: Tell, on_call: OnCall
+    ) -> None:
+        self.settings, self.database, self.tell = runtime.settings, database, tell
+        self.runtime = replace(runtime, database=database, wake=self.wake)
+        self.authorized: AuthorizeResult | None = None
+        self.quick = slack_client(self.settings, int(patience), on_call)
+        self.posting = slack_client(self.settings, POSTING_TIMEOUT, on_call)
+        self.people = People(self.quick, self.settings.timezone)
+        self._build_core()
+        self._build_painters()
+        entrance = Entrance(self.workflow, self.people, patience, self.ours)
+        parts = self.workflow, self.people, runtime.clock, self.reminders, self.showing
+        self.listeners = Listeners(*parts, entrance)
+        lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.audiences.audience_cache.lanes
+        self.scheduler = Scheduler(*self._bells(), lanes=lanes)
+
+    def _build_core(self) -> None:
+        core = build_core(self.runtime, self.people, placeholders=all_placeholders())
+        self.audiences, self.workflow, self.dispatcher = core.audiences, core.workflow, core.dispatcher
+        self.tracker, self.approval_reminders, self.reminders = core.tracker, core.approval_reminders, core.reminders
+
+    def _build_painters(self) -> None:
+        words = translator_for(self.settings.locale)
+        self.poster = Poster(self.runtime, self.posting, self.people)
+        self.showing = CardContexts(self.runtime, self.workflow, self.dispatcher.switch).of
+        self.painter = Painter(self.poster, self.workflow, self.showing, words)
+        self.notices = ReminderPosts(self.poster, words, micros(self.settings.grace))
+        self.troubles = Troubles(self.runtime, self.ours)
+
+    def _bells(self) -> tuple[PeriodicTask, ...]:
+        return (
+            PeriodicTask(
+                Task.DISPATCH, 0.5, self.dispatcher.tick, gather=0.0
+            ),  # the next send of an account waits for it
+            PeriodicTask(Task.PAINT, 1.0, self.painter.paint),
+            PeriodicTask(Task.REMIND, 1.0, self.reminders.tick),
+            PeriodicTask(Task.NOTICES, 1.0, self.notices.paint),
+            PeriodicTask(Task.TRACK, 1.0, self.tracker.begin),
+            PeriodicTask(Task.SIZES, 2.0, self.dispatcher.sizes.begin),
+            PeriodicTask(Task.EXPIRE, 10.0, self.workflow.expire),
+            PeriodicTask(Task.APPROVAL_REMINDERS, 5.0, self.approval_reminders.tick),
+            PeriodicTask(Task.REVIEWS, 60.0, self.workflow.reviews.tick),
+            PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
+            PeriodicTask(Task.TROUBLES, 10.0, self.troubles.tick),
+        )
+
+    @property
+    def id(self) -> str:
+        return self.people.workspace
+
+    @property
+    def dead(self) -> str | None:
+        """Slack's error code, while it no longer accepts the token."""
+        return self.poster.dead or self.people.dead
+
+    def ours(self) -> str:
+        """Return its id; requests from another workspace are refused."""
+        return self.id
+
+    def use_token(self, token: str | None) -> None:
+        """Call Slack with this token from now on."""
+        self.quick.token = self.posting.token = token
+
+    def introduce(self, authorized: AuthorizeResult) -> None:
+        """Know who the bot is here, and which workspace this is."""
+        self.authorized = authorized
+        self.people.workspace = self.database.workspace = str(authorized.team_id)
+
+    def wake(self, *tasks: str) -> None:
+        """Wake these tasks of this workspace, here and in the other processes; without names, wake all."""
+        if self.scheduler.started:
+            self.scheduler.wake(*tasks)
+            self.tell(self.id, tasks)
+
+    async def stop_sending(self, patience: float) -> None:
+        """Start no new sends, and give those in flight so many seconds."""
+        await self.dispatcher.stop(patience)
+
+    async def stop(self, patience: float) -> None:
+        """Stop the ticks. Running work gets so many seconds."""
+        if self.scheduler.started:
+            await self.scheduler.stop(patience)
+            await self.poster.let_go()
+
+
+def slack_client(settings: Settings, timeout: int, on_call: OnCall) -> SlackClient:
+    """Return a client without a token, which retries nothing. `on_call` is told of its calls."""
+    context = ssl.create_default_context() if settings.slack_api_url.startswith("https") else None
+    client = SlackClient(base_url=settings.slack_api_url, timeout=timeout, ssl=context, retry_handlers=[])
+    client.on_call = on_call
+    return client
