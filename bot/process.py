@@ -17,6 +17,10 @@ from bot.storage.tables import REVISION
 
 log = structlog.get_logger(__name__)
 
+#: The most that a stop takes while no account has a longer `timeout` than the usual 30 seconds. The image, the unit,
+#: the compose file and the chart give it this long.
+STOP_SECONDS = 60
+
 
 async def run(
     settings: Settings, *, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event | None = None
