@@ -150,12 +150,13 @@ class Bot:
         limits = Limits(room(open_files()), proxies=self.settings.trusted_proxies)
         named = self.settings.written().named
         host_setting = named(("host",)) if host == self.settings.host else "--host"
-        self.servers.append(Server(self.site(), Endpoint(host, port, host_setting), limits))
+        on_drop = self.meters.count_dropped
+        self.servers.append(Server(self.site(), Endpoint(host, port, host_setting), limits, on_drop))
         if self.settings.metrics_listen:
             metrics_host, metrics_port = self.settings.metrics_listen.rsplit(":", 1)
             place = Endpoint(metrics_host.strip("[]"), int(metrics_port), *[named(("metrics_listen",))] * 2)
             site = metrics_site(self.meters, self.watch.read)
-            self.servers.append(Server(site, place, replace(limits, in_all=METRICS_ROOM)))
+            self.servers.append(Server(site, place, replace(limits, in_all=METRICS_ROOM), on_drop))
         for server in self.servers:
             await server.start()
 

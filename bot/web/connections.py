@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from functools import cached_property, lru_cache
 from heapq import nsmallest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -92,6 +92,17 @@ class Stage(Enum):
     NEXT = auto()  # another request
 
 
+class Reason(StrEnum):
+    """Why a connection was dropped."""
+
+    PEER = "too_many_of_one_peer"
+    ALL = "too_many_in_all"
+    HEAD = "too_long_for_head"
+    BODY = "too_long_for_body"
+    ANSWER = "too_long_for_answer"
+    NEXT = "too_long_for_next"
+
+
 class Connection(H11Protocol):
     """One connection, and since when it has been waiting for the same thing."""
 
@@ -145,9 +156,9 @@ class Connections(ServerState):
     a request at once is heard, whatever others hold.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, on_drop: Callable[[Reason], None]) -> None:
         super().__init__()
-        self.limits = limits
+        self.limits, self.on_drop = limits, on_drop
         self.open: set[Connection] = set()
         self._by_peer: defaultdict[str, set[Connection]] = defaultdict(set)
         self._dropped, self._told = Counter[str](), -LOG_EVERY
@@ -163,19 +174,20 @@ class Connections(ServerState):
             theirs = self._by_peer[connection.peer]
             theirs.add(connection)
             if len(theirs) > self.limits.per_peer:
-                self._make_room(theirs, "too_many_of_one_peer")
+                self._make_room(theirs, Reason.PEER)
         if len(self.open) > self.limits.in_all:
-            self._make_room(self.open, "too_many_in_all")
+            self._make_room(self.open, Reason.ALL)
 
-    def _make_room(self, among: Collection[Connection], reason: str) -> None:
+    def _make_room(self, among: Collection[Connection], reason: Reason) -> None:
         """Drop a tenth of those that wait at once, so that each newcomer costs little to find room for."""
         waiting = [one for one in among if one.stage is not Stage.ANSWER]
         oldest = nsmallest(max(1, len(waiting) // 10), waiting, key=lambda one: (one.stage is Stage.NEXT, one.since))
         for connection in oldest:
             self._drop(connection, reason)
 
-    def _drop(self, connection: Connection, reason: str) -> None:
+    def _drop(self, connection: Connection, reason: Reason) -> None:
         self._dropped[reason] += 1
+        self.on_drop(reason)
         self.forget(connection)
         connection.drop()
 
@@ -189,7 +201,7 @@ class Connections(ServerState):
     def sweep(self, now: float) -> None:
         """Drop those that have waited too long, and say once a minute how many were dropped."""
         for connection in [one for one in self.open if one.is_overdue(now, self.limits)]:
-            self._drop(connection, f"too_long_for_{connection.stage.name.lower()}")
+            self._drop(connection, Reason[connection.stage.name])
         if self._dropped and now - self._told >= LOG_EVERY:
             log.warning("connections were dropped", open=len(self.open), **self._dropped)
             self._told = now

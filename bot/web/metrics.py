@@ -27,6 +27,7 @@ from bot.domain.clock import SECOND
 from bot.domain.lifecycle import Action, State
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.steps import TakenStep
+from bot.web.connections import Reason
 from providers.base import ProviderError
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter and histogram would have another series, with the time of the start
@@ -143,6 +144,10 @@ class Meters:
         self.database_errors = self._counter("database_errors", "Transactions that failed", "kind", "error")
         self.ticks = self._summary("tick_seconds", "Seconds that a tick took", "tick")
         self.tick_errors = self._counter("tick_errors", "Ticks that failed", "tick")
+        about = "Connections closed because a request took too long, or to make room for others"
+        self.dropped = self._counter("connections_dropped", about, "reason")
+        for reason in Reason:
+            self.dropped.labels(reason)
         self.row_errors = self._counter("row_errors", "Times that a row could not be worked on", "work")
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
@@ -199,6 +204,9 @@ class Meters:
         if error is not None:
             name = type(error).__name__ if isinstance(error, ProviderError) else "other"
             self.vendor_errors.labels(account, call, name.lower()).inc()
+
+    def count_dropped(self, reason: Reason) -> None:
+        self.dropped.labels(reason).inc()
 
     def count_slack_call(self, method: str, seconds: float, error: str | None) -> None:
         self.slack_calls.labels(method).observe(seconds)

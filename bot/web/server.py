@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from bot.domain.errors import CannotStart
-from bot.web.connections import Connection, Connections, Limits
+from bot.web.connections import Connection, Connections, Limits, Reason
 from bot.web.listening import Endpoint, listening_sockets
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ OUT_OF_FILES = "socket.accept() out of system resource"  # asyncio's words for i
 class Server(uvicorn.Server):
     """uvicorn without its signals: the process's own handler stops every server in turn."""
 
-    def __init__(self, site: Starlette, place: Endpoint, limits: Limits) -> None:
+    def __init__(self, site: Starlette, place: Endpoint, limits: Limits, on_drop: Callable[[Reason], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 site,
@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
             )
         )
         self.place = place
-        self.server_state = self.gate = Connections(limits)
+        self.server_state = self.gate = Connections(limits, on_drop)
         self._serving: asyncio.Task[None] | None = None
 
     @contextmanager

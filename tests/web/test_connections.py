@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from starlette.routing import Route
 
 from bot.config.load import parse
 from bot.config.settings import SettingsError
-from bot.web.connections import Connection, Limits, Stage, open_files, peer_of, room
+from bot.web.connections import Connection, Limits, Reason, Stage, open_files, peer_of, room
 from bot.web.listening import Endpoint
 from bot.web.server import OUT_OF_FILES, QuietAccepts, Server
-from tests.support.ground import free_port
+from sandbox.server import Sandbox
+from tests.support.ground import StartBot, free_port
 from tests.support.patience import until
+from tests.support.scrape import scrape
 
 START = Callable[..., Awaitable["Place"]]
 GET = b"GET /echo HTTP/1.1\r\nHost: bot\r\n\r\n"
@@ -53,6 +56,7 @@ class Place:
     server: Server
     stack: AsyncExitStack
     may_answer: asyncio.Event
+    dropped: Counter[Reason]
     began: float
 
     @property
@@ -97,10 +101,12 @@ async def start() -> AsyncIterator[START]:
 
             routes = [Route("/echo", echo, methods=["GET", "POST"]), Route("/slow", slow), Route("/client", client)]
             site = Starlette(routes=routes)
-            server = Server(site, Endpoint("127.0.0.1", free_port()), Limits(**limits))  # type: ignore[arg-type]
+            dropped = Counter[Reason]()
+            given, on_drop = Limits(**limits), lambda reason: dropped.update([reason])  # type: ignore[arg-type]
+            server = Server(site, Endpoint("127.0.0.1", free_port()), given, on_drop)
             await server.start()
             stack.push_async_callback(server.stop)
-            return Place(server, stack, may_answer, asyncio.get_running_loop().time())
+            return Place(server, stack, may_answer, dropped, asyncio.get_running_loop().time())
 
         yield begin
 
@@ -127,6 +133,7 @@ async def test_a_request_that_has_not_arrived_in_ten_seconds_is_given_up(start: 
     assert place.after(9.5) == [stage]
     assert place.after(11.5) == []
     assert await client.answer() == ""
+    assert place.dropped == {Reason[stage.name]: 1}
 
 
 async def test_a_request_that_takes_nine_seconds_is_answered(start: START) -> None:
@@ -268,6 +275,24 @@ async def test_nothing_is_remembered_of_those_that_are_gone(start: START) -> Non
 )
 def test_a_network_of_ipv6_counts_as_one(host: str, peer: str) -> None:
     assert peer_of(host) == peer
+
+
+async def test_the_bots_own_addresses_have_limits_and_count_what_they_close(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    metrics = f"127.0.0.1:{free_port()}"
+    bot = await start_bot(sandbox, metrics_listen=metrics, trusted_proxies=("10.0.3.0/24",))
+    assert [server.gate.limits.in_all for server in bot.servers] == [2048, 64]
+    for server in bot.servers:
+        assert server.gate.limits.proxies == ("10.0.3.0/24",)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.config.port)
+        await until(lambda gate=server.gate: gate.open)  # type: ignore[misc]
+        server.gate.sweep(asyncio.get_running_loop().time() + 11)
+        assert await reader.read() == b""
+        writer.close()
+    found = await scrape(metrics)
+    assert found.of("bellcrier_connections_dropped_total", reason="too_long_for_head") == 2
+    assert found["bellcrier_connections_dropped_total"] == 2
 
 
 # --- descriptors -----------------------------------------------------------------------------------------------------

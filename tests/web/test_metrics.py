@@ -23,7 +23,7 @@ from tests.support.scrape import Scrape, scrape
 from tests.support.slack import HERE, approved, ask, card, settled
 
 #: Every label, and each has few values, all of them known before: from the code or from the settings.
-LABELS = {"state", "account", "outcome", "call", "error", "kind", "status", "method", "tick", "work", "le"}
+LABELS = {"state", "account", "outcome", "call", "error", "kind", "status", "method", "tick", "work", "reason", "le"}
 OF_BUILD = {"version", "python", "schema", "database", "slack", "generation"}
 
 
