@@ -8,7 +8,7 @@ from contextlib import suppress
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import micros
-from bot.domain.lifecycle import State
+from bot.domain.lifecycle import Hold, State
 from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks.card_facts import WAITING, CardContext
 from bot.storage.votes import Vote
@@ -38,6 +38,9 @@ class CardContexts:
         duplicate = None
         if broadcast.state is State.PENDING:
             duplicate = await self.database.read(lambda c: self.workflow.questions.duplicate_of(c, broadcast))
+        counterpart = None
+        if broadcast.hold is Hold.CANARY or (broadcast.is_canary and broadcast.state in WAITING):
+            counterpart = await self.database.read(lambda c: self.workflow.canaries.counterpart(c, broadcast))
         provider = self.providers.get(broadcast.account)
         delegates: Mapping[str, Sequence[str]] = {}
         if broadcast.state is State.PENDING:
@@ -71,6 +74,7 @@ class CardContexts:
             refusal=refusal,
             sender=provider.default_sender if provider else None,
             duplicate=duplicate,
+            counterpart=counterpart,
             notify=self.approval.notify,
             glass=self.workflow.decisions.breaking_glass.is_offered(broadcast),
             delegates=delegates,

@@ -101,6 +101,13 @@ def draw_again(connection: Connection, broadcast: Broadcast, at: Micros) -> None
     connection.execute(update(broadcasts).where(mine).values(draw_at=at, revision=broadcasts.c.revision + 1))
 
 
+def draw_what_waits_for(connection: Connection, canary: Broadcast, at: Micros) -> None:
+    """Draw the card of the broadcast that waits for this canary again: it shows what has become of the canary."""
+    mine = and_(broadcasts.c.workspace == canary.workspace, broadcasts.c.id == canary.follows)
+    waits = and_(mine, in_states(State.HELD), broadcasts.c.hold == Hold.CANARY)
+    connection.execute(update(broadcasts).where(waits).values(draw_at=at))
+
+
 def card_of(connection: Connection, broadcast: Broadcast) -> Card | None:
     statement = select(cards).where(
         cards.c.workspace == broadcast.workspace,

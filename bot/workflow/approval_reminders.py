@@ -131,9 +131,10 @@ class ApprovalReminders:
                 "what happened. Without a decision, this expires {end_at}."
             )
         if first is not None and first.state in (State.SENT, State.DONE):
+            values["accepted_at"] = first.accepted_at or first.changed_at
             template = (
-                "*{canary}* has it now (*{id}*). If it looks right, press *Continue* to send it to the others, else "
-                "*Stop here*. Without a decision, it expires {end_at}."
+                "*{canary}* has it now (*{id}*, accepted {accepted_at}). If it looks right, press *Continue* to send "
+                "it to the others, else *Stop here*. Without a decision, it expires {end_at}."
             )
         able: Iterable[str] = [row.requester]
         if row.quorum:

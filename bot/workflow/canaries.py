@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import MOST_IN_A_TEST, Broadcast, digest
-from bot.domain.lifecycle import TRANSITIONS, Action, State
+from bot.domain.errors import NotFound
+from bot.domain.lifecycle import TRANSITIONS, Action, Hold, State
 from bot.storage import broadcasts
 from bot.workflow.audiences import Audiences
 from bot.workflow.recipients import canary_complaint
@@ -70,6 +72,14 @@ class Canaries:
         found = broadcasts.find(connection, found.workspace, found.id, lock=True)
         broadcasts.touch(connection, found, self.clock(), key=f"{found.key}:{found.id}")
         return False
+
+    def counterpart(self, connection: Connection, row: Broadcast) -> Broadcast | None:
+        """The broadcast to the canary that this one waits for, or the broadcast that this canary tries out."""
+        if row.hold is Hold.CANARY:
+            return broadcasts.find_by_key(connection, row.workspace, row.canary_key)
+        with suppress(NotFound):
+            return broadcasts.find(connection, row.workspace, row.follows or "?") if row.is_canary else None
+        return None
 
     def end(self, connection: Connection, ended: Broadcast, actor: str) -> None:
         """Cancel the broadcast to the canary if it has not gone out: the one that it tries out does not go."""

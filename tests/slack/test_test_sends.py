@@ -12,11 +12,16 @@ from bot.domain.clock import SECOND, now
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
 from sandbox.world import Json
+from tests.support.ground import all_of
 from tests.support.slack import HERE, ask, becomes, card, filled, open_form, settled, shown, thread_text, type_in
 
 TEST_BUTTON = "broadcast.test"
 TEAM = {"value": {"type": "static_select", "selected_option": {"value": "team"}}}
 LONGER = "Soldes demain dans toutes nos boutiques, venez nombreux"
+
+
+def main_card(sandbox: Sandbox) -> str:
+    return json.dumps(sandbox.acting.messages(HERE)[0]["blocks"], ensure_ascii=False)
 
 
 async def press(sandbox: Sandbox, form: Json, text: str = "Soldes demain", **more: Json) -> None:
@@ -162,9 +167,16 @@ async def test_a_canary_is_shown_before_the_approval_and_continued_by_an_approve
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     await sandbox.until(lambda: "has it now" in thread_text(sandbox, posted["ts"]))
     assert [entry.audience for entry in sandbox.vendors.ledger] == ["list team"]
-    shown = json.dumps(sandbox.acting.messages(HERE)[0]["blocks"])
-    assert '"Continue"' in shown
-    assert '"Stop here"' in shown
+    asked, few = (json.dumps(one["blocks"], ensure_ascii=False) for one in sandbox.acting.messages(HERE)[:2])
+    assert '"Continue"' in asked
+    assert '"Stop here"' in asked
+    assert ", accepted <!date" in thread_text(sandbox, posted["ts"])
+    (first,) = [row for row in await all_of(bot) if row.is_canary]
+    assert f"First for {first.follows}" in few
+    await sandbox.until(lambda: f"🐤 *{first.id}* · team · ✅ Sent" in main_card(sandbox))
+    await sandbox.vendors.deliver("octopush", first.ids[0], "DELIVERED")
+    await sandbox.until(lambda: "delivered 3 of 3" in main_card(sandbox))
+    assert "|Open its card>" in main_card(sandbox)
     await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.send_now")
     await sandbox.until(lambda: "somebody else must approve" in str(sandbox.acting.ephemerals("U0CLEO")))
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.send_now")

@@ -129,6 +129,11 @@ def full(text: str) -> CardContext:
     )
 
 
+def beside(text: str) -> CardContext:
+    """What a card shows of the broadcast to the canary that it waits for."""
+    return replace(SPARE, counterpart=every(text, State.SENT), counterpart_link="https://bell.slack.com/archives/C1/p1")
+
+
 SPARE = CardContext((), "Encom", None, None, training=False, zone="")
 
 
@@ -307,7 +312,7 @@ CARDS: dict[str, Draw] = {
     **{
         f"a card held: {hold}": (
             lambda text, words, hold=hold: draw_card(  # type: ignore[misc]
-                asked(text, state=State.HELD, hold=hold, canary="team", expires_at=AT), SPARE, words
+                asked(text, state=State.HELD, hold=hold, canary="team", expires_at=AT), beside(text), words
             )
         )
         for hold in Hold
@@ -324,6 +329,11 @@ CARDS: dict[str, Draw] = {
     ),
     "a card of a canary": lambda text, words: draw_card(
         asked(text, test_of="clients", key="canary:B234680:1", follows="B234680", state=State.SENT), SPARE, words
+    ),
+    "a card of a canary that is held": lambda text, words: draw_card(
+        asked(text, test_of="clients", key="canary:B234680:1", follows="B234680", state=State.HELD, hold=Hold.LATE),
+        replace(SPARE, refusal=Translatable("“{reply}”", reply=cut(text, 200))),
+        words,
     ),
     "an older card": lambda text, words: moved(asked(text), "https://bell.slack.com/archives/C1/p1", words),
 }

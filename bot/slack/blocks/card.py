@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
 from bot.domain.hours import HoldUntil, Refuse
@@ -20,6 +22,7 @@ from bot.slack.blocks.card_facts import (
     length,
     planned,
     progress,
+    reached,
     small_print,
     warnings,
     whole_text,
@@ -181,9 +184,11 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
             by = words("Approved by {by}.", by=yes) if showing.votes else words("No approval is needed.")
             if broadcast.skips_approval:
                 by = words("It goes out without approval.")
+            elif broadcast.is_canary and (showing.counterpart is None or showing.counterpart.quorum):
+                by = words("Approved with *{id}*.", id=broadcast.follows or "?")
             return f"{by} {sentence(words, showing.then)}" if showing.then else by
         case State.HELD:
-            return _held(broadcast, showing, words)
+            return "\n".join([_held(broadcast, showing, words), *_canary(broadcast, showing, words)])
         case State.SENDING:
             releasing = broadcast.phase is Phase.RELEASING
             return words("It is going out now.") if releasing else words("It is being prepared at the vendor.")
@@ -221,9 +226,11 @@ def _held(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
         asked = sentence(words, showing.refusal, showing.zone or broadcast.zone)
     elif broadcast.hold is Hold.CANARY:
         asked = words(
-            "Once *{canary}* has it, press *Continue* to send it to the others, or *Stop here*.",
+            "*{canary}* has it. Press *Continue* to send it to the others, or *Stop here*.",
             canary=quote(broadcast.canary or ""),
         )
+    elif broadcast.is_canary:
+        asked = _asked_of_canary(broadcast, showing, words)
     elif broadcast.hold is Hold.HOURS:
         asked = words("Re-plan it or drop it.")
     elif showing.paused and showing.asks_first:
@@ -243,6 +250,27 @@ def _held(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
         return f"{why} {asked}"
     ends = words("Without a decision, it expires {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
     return f"{why} {asked} {ends}"
+
+
+def _canary(broadcast: Broadcast, showing: CardContext, words: Translator) -> Iterator[str]:
+    """Yield which broadcast goes to the canary that this one waits for, and what has become of it."""
+    first = showing.counterpart
+    if broadcast.hold is not Hold.CANARY or first is None:
+        return
+    badge = words(BADGES[first.state])
+    if first.accepted_at is not None:
+        badge = f"{badge} {when(first.accepted_at, showing.zone or broadcast.zone)}"
+    link = [words("<{link}|Open its card>", link=showing.counterpart_link)] if showing.counterpart_link else []
+    yield " · ".join([f"🐤 *{first.id}*", quote(first.audience), badge, *reached(first, words), *link])
+
+
+def _asked_of_canary(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
+    """What to do with a canary that is held. Anything else in it changes with the broadcast that it tries out."""
+    asked = [words("Send it now or drop it.")] if broadcast.hold is not Hold.HOURS else []
+    if showing.refusal is not None:
+        asked = [sentence(words, showing.refusal, showing.zone or broadcast.zone)]
+    goes_first = words("It goes first for *{id}*. Edit or re-plan that one.", id=broadcast.follows or "?")
+    return " ".join([*asked, goes_first])
 
 
 def goes_stale_at(broadcast: Broadcast, showing: CardContext) -> Micros | None:

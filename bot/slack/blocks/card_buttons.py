@@ -52,6 +52,8 @@ def buttons(broadcast: Broadcast, showing: CardContext, words: Translator) -> li
     possible = allowed(broadcast.state) - {Action.CANCEL if broadcast.in_undo_window else Action.STOP}
     if broadcast.hold is Hold.HOURS:  # the hours would only hold it again
         possible -= {Action.SEND_NOW}
+    if broadcast.is_canary:  # it changes with the broadcast that it tries out
+        possible -= {Action.EDIT, Action.REPLAN}
     if not showing.glass:
         possible -= {Action.BREAK_GLASS}
     shown = [action for action in BUTTONS if action in possible]

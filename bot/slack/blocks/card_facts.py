@@ -15,6 +15,7 @@ from bot.domain.people import mentions
 from bot.slack.blocks.mrkdwn import Block, literal, quote, section, sentence, spelled, when
 from bot.storage.votes import Vote
 from providers.base import AudienceKind, Purpose
+from providers.reading import UNREADABLE
 
 NAMED = 5  # characters that a line names
 IDS = 20  # of the vendor, that a card shows
@@ -63,9 +64,10 @@ class CardContext:
     has paused all sending. `then`: what happens to an approved start. `now`: when the card is drawn. `since`: since
     when it shows no less. `grace`: how late a start may be. For a held broadcast, `refusal`: why *Send now* would be
     refused; `asks_first`: whether *Send now* asks the approvers. `sender`: the account's own. `duplicate`: the
-    broadcast of which this may be a duplicate, and the link to its card. `notify`: who is mentioned instead of
-    the approvers. `delegates`: who may approve it in whose place. `glass`: whether
-    somebody may send it without approval.
+    broadcast of which this may be a duplicate, and the link to its card. `counterpart`: the broadcast to
+    the canary that this one waits for, or the one that this canary tries out, and the link to its card. `notify`: who
+    is mentioned instead of the approvers. `delegates`: who may approve it in whose place. `glass`: whether somebody may
+    send it without approval.
     """
 
     votes: tuple[Vote, ...]
@@ -88,6 +90,8 @@ class CardContext:
     sender: str | None = None
     duplicate: Broadcast | None = None
     duplicate_link: str | None = None
+    counterpart: Broadcast | None = None
+    counterpart_link: str | None = None
     notify: tuple[str, ...] = ()
     glass: bool = False
     delegates: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -255,6 +259,13 @@ def ids(broadcast: Broadcast, words: Translator, most: int) -> Iterator[str]:
         shown = ", ".join(f"`{quote(id)}`" for id in broadcast.ids[:most])
         more = f" … (+{len(broadcast.ids) - most})" if len(broadcast.ids) > most else ""
         yield words("*Ids*: {ids}", ids=shown + more)
+
+
+def reached(broadcast: Broadcast, words: Translator) -> Iterator[str]:
+    """Yield how its deliveries stand, of how many people where that is known: `delivered 3 of 3`."""
+    if broadcast.counts:
+        counts, size = sentence(words, describe_counts(broadcast.counts)), broadcast.size
+        yield counts if size is None or size == UNREADABLE else words("{counts} of {size}", counts=counts, size=size)
 
 
 def deliveries(broadcast: Broadcast, words: Translator) -> Iterator[str]:

@@ -101,7 +101,7 @@ class Cards:
         known, votes = await self.database.read(lambda c: (cards.card_of(c, row), votes_for(c, row)))
         showing, facts = await self.showing_of(row, votes), dict(self.audiences.facts(row, self.clock()))
         drawing = self._drawing(row, known, facts)
-        showing = replace(showing, since=drawing.since, duplicate_link=await self._link_to(showing.duplicate))
+        showing = await self._with_links(replace(showing, since=drawing.since))
         post = draw_card(row, showing, self.words)
         stale_at = goes_stale_at(row, showing)
         if known is not None:
@@ -116,6 +116,10 @@ class Cards:
         await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
         if known is not None and card is not None and not _is_same(known, card):
             await self._take_away(known, row, card)
+
+    async def _with_links(self, showing: CardContext) -> CardContext:
+        duplicate, counterpart = await self._link_to(showing.duplicate), await self._link_to(showing.counterpart)
+        return replace(showing, duplicate_link=duplicate, counterpart_link=counterpart)
 
     async def _link_to(self, other: Broadcast | None) -> str | None:
         """Return the link to the card of another broadcast, if it has one."""
@@ -169,6 +173,8 @@ class Cards:
         if card is not None:
             cards.keep_card(connection, card)
         cards.drawn(connection, row, again_at=self.clock() + CARD_PAUSE, stale_at=stale_at)
+        if row.is_canary:
+            cards.draw_what_waits_for(connection, row, self.clock())
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
         if await self._asks_out_of_sight(row, known.channel):
