@@ -23,7 +23,7 @@ from bot.domain.errors import CannotStart
 from bot.heartbeat import EVERY, open_heartbeat
 from bot.peers import Peers
 from bot.scheduler import PeriodicTask, Scheduler, Task
-from bot.sending.tokens import token_for
+from bot.sending.tokens import callback_address
 from bot.sending.tracker import Tracker
 from bot.slack.client import SlackClient
 from bot.slack.commands.broadcasts import ShowingOf
@@ -123,9 +123,7 @@ class Bot:
 
     def callback_address(self, account: str) -> str | None:
         """Return the callback address to paste at an account's vendor, or None without a public address."""
-        if self.settings.public_url is None:
-            return None
-        return f"{self.settings.public_url.rstrip('/')}/callbacks/{account}/{token_for(self.key, account)}"
+        return callback_address(self.settings, self.key, account)
 
     # --- life --------------------------------------------------------------------------------------------------------
 

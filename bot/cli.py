@@ -108,18 +108,23 @@ def sandbox(port: int, events_url: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
 @guarded
 def doctor(config: Path | None, as_json: bool) -> None:
-    """Check settings, database, Slack, and every account."""
-    settings = settings_from(config)
-    from bot.config.load import settings_files
-    from bot.doctor import examine
+    """Check settings, database, Slack, and every account. Changes nothing."""
+    from bot.config.load import load_what_is_right, settings_files
+    from bot.doctor.examination import examine, unreadable
+    from bot.logs import set_up
 
-    findings = _loop_of(examine(settings, settings_files(config)))
+    settings, wrong = load_what_is_right(config)
+    if wrong and not settings.model_fields_set:  # nothing can be read
+        findings = unreadable(wrong)
+    else:
+        set_up("error")  # to standard error
+        findings = _loop_of(examine(settings, settings_files(config), wrong))
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:
         for finding in findings:
             click.echo(f"{finding.level.upper():7} {finding.id}: {finding.cause} {finding.fix}".rstrip())
-    sys.exit(WRONG if any(finding.level == "error" for finding in findings) else FINE)
+    sys.exit(USAGE if wrong else WRONG if any(finding.level == "error" for finding in findings) else FINE)
 
 
 def _loop_of(work: Coroutine[Any, Any, Any]) -> Any:
@@ -166,16 +171,12 @@ def manifest(url: str | None) -> None:
     """Print the Slack app's manifest."""
     import yaml
 
+    from bot.config.manifest import manifest_file
+
     content = yaml.safe_load(manifest_file().read_text(encoding="utf-8"))
     if url:
         _over_http(content, f"{url.rstrip('/')}/slack/events")
     click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
-
-
-def manifest_file() -> Path:
-    """Return the manifest's path: beside the packages in a checkout, inside the package once installed."""
-    here = Path(__file__).parent
-    return next(path for path in (here / "manifest.yml", here.parent / "manifest.yml") if path.exists())
 
 
 def _over_http(content: dict[str, Any], address: str) -> None:

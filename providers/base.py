@@ -128,6 +128,8 @@ class Capabilities:
     quotes: bool = False
     sizes: bool = False
     id_each: bool = False  # every recipient has their own id, so fewer ids than people must be reported
+    id_pattern: str | None = None  # a full-match regular expression of its audiences' ids; None: any text
+    id_rule: str = ""  # what that means, as a sentence
     sender_pattern: str | None = None  # a full-match regular expression; None: the vendor takes no sender ID
     sender_rule: str = ""  # what that means, as a sentence
     text: TextLimits = field(default_factory=TextLimits)
@@ -351,6 +353,7 @@ class AccountSettings(BaseModel):
     requests_per_second: float = Field(default=5.0, gt=0, le=1000)
     test_audience: str | None = None
     show_replies: bool = False
+    low_credit: Decimal | None = Field(default=None, ge=0)  # in the vendor's unit
 
     @field_validator("timeout")
     @classmethod

@@ -81,6 +81,8 @@ class Encom(Provider):
         discovers=True,
         sizes=True,
         id_each=True,
+        id_pattern="[0-9]{1,18}",
+        id_rule="Encom numbers its lists.",
         text=TextLimits(max_gsm7=918, max_ucs2=402, max_parts=6),  # the vendor names none; long URLs get cut
         placeholders=("%%name%%",),
     )

@@ -133,6 +133,11 @@ WANTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: value is None or _is_pattern(value),
     ),
     "sender_rule": ("a text", lambda value: isinstance(value, str)),
+    "id_pattern": (
+        "a regular expression of few repeats, none of which holds another or a choice",
+        lambda value: value is None or _is_pattern(value),
+    ),
+    "id_rule": ("a text", lambda value: isinstance(value, str)),
     "legacy": ("a text", lambda value: value is None or isinstance(value, str)),
 }
 

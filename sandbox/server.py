@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Self
 
 import uvicorn
@@ -125,6 +126,11 @@ class Sandbox:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    def deny(self, *scopes: str) -> None:
+        """Let the app have no longer these scopes of its manifest."""
+        manifest = self.world.manifest
+        self.world.manifest = replace(manifest, scopes=manifest.scopes - {*scopes})
 
     async def until(self, happened: Callable[[], Any], timeout: float | None = None) -> Any:
         """Wait until something is true of this workspace, and return it. Raises TimeoutError."""

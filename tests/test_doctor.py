@@ -1,68 +1,261 @@
-"""What `bellcrier doctor` still finds when one of its checks breaks."""
+"""What `bellcrier doctor` finds: every wrong set-up by its name, with the fix, in one run, and without writing."""
 
 from __future__ import annotations
 
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from bot import doctor
-from bot.doctor import examine
+from bot.cli import main
+from bot.config.load import what_is_right
+from bot.config.sources import Written
+from bot.doctor import machine, rules
+from bot.doctor.examination import examine
+from bot.doctor.findings import Finding
 from sandbox.server import Sandbox
 from tests.support.ground import changed, free_port, raw_settings
+
+BY_ID = dict[str, Finding]
+MISSING = object()
+
+
+def altered(raw: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    for name, value in changes.items():
+        *path, last = name.split(".")
+        table = raw
+        for part in path:
+            table = table.setdefault(part, {})
+        if value is MISSING:
+            table.pop(last, None)
+        else:
+            table[last] = value
+    return raw
+
+
+async def found_in(sandbox: Sandbox, folder: Path, changes: dict[str, Any]) -> list[Finding]:
+    settings, wrong = what_is_right(Written(altered(raw_settings(sandbox, free_port(), folder), changes)))
+    return await examine(settings, wrong=wrong)
+
+
+def by_id(findings: list[Finding]) -> BY_ID:
+    return {finding.id: finding for finding in findings}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A set-up that is wrong, and the finding that it must become. `of`: what is done to the workspace first."""
+
+    changes: dict[str, Any]
+    id: str
+    level: str
+    cause: str
+    fix: str
+    of: Callable[[Sandbox], object] = field(default=lambda _: None)
+
+
+def settings_error(changes: dict[str, Any], cause: str, fix: str = "") -> Case:
+    return Case(changes, "settings", "error", cause, fix)
+
+
+RULE = {"quorum": 1}
+WRONG: dict[str, Case] = {
+    # caught where the settings are read, by `run` too
+    "no bot token": settings_error({"slack_bot_token": MISSING}, "SLACK_BOT_TOKEN: it is missing", "Copy the bot"),
+    "an app token for a bot token": settings_error({"slack_bot_token": "xapp-1-x"}, "slack_bot_token|SLACK_BOT_TOKEN"),
+    "one reaction for yes and no": settings_error(
+        {"approval.approve_reactions": ["+1", "x"]}, "x would approve and reject", "one of the two lists"
+    ),
+    "a negative undo window": settings_error(
+        {"approval.undo": "-5s"}, "approval.undo: must be a duration", "A bare number"
+    ),
+    "an endless grace": settings_error({"grace": "99999999999d"}, "must be a duration"),
+    "a rule for an unknown audience": settings_error(
+        {"approval.rules": [{**RULE, "audience": "clinets"}]}, "there is no [audiences.clinets]"
+    ),
+    "a rule for an unknown account": settings_error(
+        {"approval.rules": [{**RULE, "account": "encmo"}]}, "there is no [accounts.encmo]"
+    ),
+    "a rule for an audience of another account": settings_error(
+        {"approval.rules": [{**RULE, "audience": "clients", "account": "octo"}]}, "never matches", "Leave one"
+    ),
+    "marketing that nobody approves": settings_error({"approval.quorum": 0}, "approval.quorum of 0", "Set it to 1"),
+    "an unknown provider": settings_error(
+        {"accounts.encom.provider": "encmo"}, "there is no such provider", "Did you mean encom"
+    ),
+    "an unknown policy": settings_error({"audiences.clients.policy": "frr"}, "there is no such policy", "There are"),
+    # caught by the settings alone, though each can be read
+    "nobody to approve": Case(
+        {"approval.approvers": []}, "approval.approvers", "error", "Nobody is named who may approve", "Set approval.app"
+    ),
+    "no admins": Case({"admins": []}, "admins", "warning", "There are no admins", "Set admins"),
+    "a rule behind one that covers it": Case(
+        {"approval.rules": [{**RULE, "larger_than": 10}, {"purpose": "marketing", "larger_than": 500, "quorum": 2}]},
+        "approval.rules.2", "error", "Rule 1 matches everything", "Put it before",
+    ),
+    "a signing secret that is none": Case(
+        {"slack_signing_secret": "of-an-older-app"}, "slack.signing_secret", "error", "not 32 digits", "Basic Info"
+    ),
+    "requests that end at once": Case(
+        {"approval.expires_after": 0}, "approval.expires_after", "error", "nobody can approve it", '"24h"'
+    ),
+    "an undo window of a month": Case({"approval.undo": "30d"}, "approval.undo", "warning", "30d is longer", "1d or"),
+    "a kind that the vendor has not": Case(
+        {"audiences.clients.kind": "group"}, "audiences.clients.kind", "error", "no audiences of the kind", "to list"
+    ),
+    "an id that the vendor cannot have": Case(
+        {"audiences.clients.id": "clients"}, "audiences.clients.id", "error", "numbers its lists", "Copy the id"
+    ),
+    "two names for one list": Case(
+        {"audiences.everyone.id": "1"}, "audiences.everyone.id", "warning", "the same list", "Check both ids"
+    ),
+    "marketing without hours": Case(
+        {"audiences.clients.policy": MISSING}, "audiences.clients.policy", "warning", "is refused", 'such as "fr"'
+    ),
+    # caught by asking Slack
+    "a bot token that Slack does not take": Case(
+        {"slack_bot_token": "xoxb-revoked"}, "slack.token", "error", "(invalid_auth)", "Set SLACK_BOT_TOKEN"
+    ),
+    "a Slack that is not there": Case(
+        {"slack_api_url": "http://127.0.0.1:1/api/"}, "slack.token", "error", "cannot be reached", "SLACK_API_URL"
+    ),
+    "an app token that Slack does not take": Case(
+        {"slack_app_token": "xapp-revoked"}, "slack.app_token", "error", "(invalid_auth)", "connections:write"
+    ),
+    "scopes that were not granted": Case(
+        {}, "slack.scopes", "error", "Missing scopes: reactions:read, im:write", "bellcrier manifest",
+        lambda sandbox: sandbox.deny("reactions:read", "im:write"),
+    ),
+    "approvers who are all out": Case(
+        {"approval.approvers": ["U0GUS", "U0ZOE", "U0ROB", "U0NOBODY"]}, "approval.approvers", "error",
+        "U0GUS is a guest; U0ZOE has left; U0ROB is a bot; U0NOBODY is nobody in this workspace", "Take them out",
+    ),
+    "approvers that nobody satisfies": Case(
+        {"approval.approvers": ["U0GUS"]}, "approval.quorum", "error", "only 0 people can approve", "Name more"
+    ),
+    "a group with somebody who left": Case(
+        {}, "approval.approvers", "warning", "U0ZOE has left", "Take them out",
+        lambda sandbox: sandbox.world.groups["S0APPROVERS"].users.append("U0ZOE"),
+    ),
+    "a group that is disabled": Case(
+        {"approval.delegates": ["S0OLD"]}, "approval.delegates", "error", "S0OLD has no members", "Take them out"
+    ),
+    "a rule that asks for too many": Case(
+        {"approval.rules": [{"purpose": "marketing", "quorum": 9}]}, "approval.rules.1.quorum", "error",
+        "It asks for 9 approvals, and only 2", "Name more approvers",
+    ),
+    "a rule that takes all approvers": Case(
+        {"approval.rules": [{"purpose": "marketing", "quorum": 2}]}, "approval.rules.1.quorum", "warning",
+        "All 2 approvers are needed", "one more",
+    ),
+    "an admin who is a guest": Case({"admins": ["U0GUS"]}, "admins", "error", "U0GUS is a guest", "Take them out"),
+    "somebody to notify who is unknown": Case(
+        {"approval.notify": ["U0NOBODY"]}, "approval.notify", "error", "U0NOBODY is nobody", "Take them out"
+    ),
+    "requesters of whom one is a bot": Case(
+        {"audiences.clients.requesters": ["U0ROB"]}, "audiences.clients.requesters", "error", "is a bot", "Take them"
+    ),
+    "an emergency road for nobody": Case(
+        {"approval.break_glass": ["S0OLD"]}, "approval.break_glass", "error", "S0OLD has no members", "Take them out"
+    ),
+    "an emergency road that nobody needs": Case(
+        {"approval.rules": [{"purpose": "marketing", "quorum": 1}], "approval.break_glass": ["U0CLEO"]},
+        "approval.break_glass.rules", "warning", "nobody ever needs", "Add such a rule",
+    ),
+    "a channel without the bot": Case(
+        {"approval.channel": "C0QUIET"}, "approval.channel", "error", "Cards cannot be posted in C0QUIET", "/invite"
+    ),
+    "a channel that is archived": Case(
+        {"approval.channel": "C0OLDNEWS"}, "approval.channel", "error", "archived", "another channel"
+    ),
+    # caught by asking the vendors
+    "a token that the vendor does not take": Case(
+        {"accounts.encom.token": "of-another-account"}, "accounts.encom", "error", "did not accept the token",
+        "accounts.encom.token",
+    ),
+    "little credit": Case(
+        {"accounts.octo.low_credit": 2000}, "accounts.octo.credit", "warning", "is 1000.0 euros, less than", "Top it up"
+    ),
+    "tests that may reach many": Case(
+        {"audiences.team.max_size": 21}, "accounts.octo.test_audience", "warning", "They need approval", "max_size"
+    ),
+    "no public address": Case({"public_url": MISSING}, "callbacks", "warning", "cannot call back", "Set public_url"),
+    "a public address where nothing listens": Case(
+        {"public_url": "http://127.0.0.1:1"}, "public_url", "warning", "Nothing answers", "Start the bot"
+    ),
+    # caught on this machine
+    "no folder for the database": Case(
+        {"database_url": "sqlite:////no/such/folder/bell.db"}, "database", "error", "There is no folder", "DATABASE_URL"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", WRONG)
+async def test_a_wrong_setup_is_found_with_its_fix(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+    case = WRONG[name]
+    case.of(sandbox)
+    findings = await found_in(sandbox, tmp_path, case.changes)
+    named = [one for one in findings if (one.id, one.level) == (case.id, case.level) and one.fix]
+    told = [one for one in named if case.fix in one.fix and any(part in one.cause for part in case.cause.split("|"))]
+    assert told, [(one.id, one.cause, one.fix) for one in findings if one.level != "ok"]
+    assert [one for one in findings if "could not be checked" in one.cause] == []
+
+
+async def test_everything_that_is_wrong_comes_in_one_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.deny("im:write")
+    changes = {
+        "timezone": "Mars/Olympus",
+        "approval.undo": "soon",
+        "approval.approvers": ["U0ANA", "U0GUS"],
+        "approval.channel": "C0QUIET",
+        "approval.rules": [RULE, {"purpose": "marketing", "quorum": 9}],
+        "audiences.clients.kind": "group",
+        "audiences.vip.account": "nobody",
+        "accounts.octo.sender": "!",
+        "accounts.encom.token": "of-another-account",
+        "admins": ["U0ZOE"],
+        "slack_app_token": "xapp-revoked",
+        "slack_signing_secret": "short",
+    }
+    findings = await found_in(sandbox, tmp_path, changes)
+    wrong = [(one.id, one.cause) for one in findings if one.level == "error"]
+    assert {id for id, _ in wrong} >= {
+        *("settings", "approval.approvers", "approval.rules.2", "approval.rules.2.quorum", "approval.channel"),
+        *("audiences.clients.kind", "accounts.encom", "admins", "slack.app_token", "slack.signing_secret"),
+        "slack.scopes",
+    }
+    names = [cause.split(":")[0] for id, cause in wrong if id == "settings"]
+    assert sorted(names) == ["accounts.octo.sender", "approval.undo", "audiences.vip.account", "timezone"]
+    assert all(one.fix for one in findings if one.level != "ok")
 
 
 async def test_a_check_that_breaks_is_a_finding_and_the_others_are_made(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"approval.channel": "C0APPROVALS"})
     sandbox.faults.add("conversations.info", "429")
-    monkeypatch.setattr(doctor, "_policy", lambda *_: 1 / 0)
-    found = {finding.id: finding for finding in await examine(settings)}
+    monkeypatch.setattr(rules, "_policy", lambda *_: 1 / 0)
+    found = by_id(await found_in(sandbox, tmp_path, {"approval.channel": "C0APPROVALS"}))
     assert (found["approval.channel"].level, found["policies"].level) == ("error", "error")
     assert "could not be checked (DirectoryUnavailable)" in found["approval.channel"].cause
-    assert {"accounts.encom", "accounts.octo", "callbacks.octo"} <= set(found)
+    assert {"accounts.encom", "accounts.octo", "callbacks"} <= {one.split(".octo")[0] for one in found} | {*found}
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 2026 99:99:99 GMT"])
 def test_a_date_that_nobody_can_read_is_told_as_none(date: str) -> None:
-    assert doctor._clock({"Date": date}).cause == "Slack did not tell its time."
+    assert machine.clock({"Date": date}).cause == "Slack did not tell its time."
 
 
-async def test_a_rule_that_nobody_can_satisfy_is_an_error_that_names_it(sandbox: Sandbox, tmp_path: Path) -> None:
-    rules = [{"purpose": "marketing", "larger_than": 10, "quorum": 9}]
-    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"approval.rules": rules})
-    found = {finding.id: finding for finding in await examine(settings)}
-    assert found["approval.rules.1"].level == "error"
-    assert "It asks for 9 approvals" in found["approval.rules.1"].cause
-    assert found["approval.quorum"].level == "ok"
-
-
-@pytest.mark.parametrize(("most", "level"), [(20, "ok"), (21, "warning"), (None, "warning")])
-async def test_a_test_audience_that_may_be_large_is_told(
-    sandbox: Sandbox, tmp_path: Path, most: int | None, level: str
-) -> None:
-    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"audiences.team.max_size": most})
-    found = {finding.id: finding for finding in await examine(settings)}
-    assert found["accounts.octo.test_audience"].level == level
-
-
-GLASS = {
-    "ok": ([{"purpose": "transactional", "quorum": 1}], ["S0MARKETING"], "3 people can send"),
-    "warning": ([{"purpose": "marketing", "quorum": 2}], ["U0CLEO"], "No rule asks for approval of transactional"),
-    "error": ([{"quorum": 1}], ["S0OLD"], "Nobody is in these groups"),
-}
-
-
-@pytest.mark.parametrize("level", GLASS)
-async def test_sending_without_approval_that_nobody_can_or_needs_to_do_is_a_finding(
-    sandbox: Sandbox, tmp_path: Path, level: str
-) -> None:
-    rules, people, cause = GLASS[level]
-    changes = {"approval.rules": rules, "approval.break_glass": people}
-    found = {one.id: one for one in await examine(changed(raw_settings(sandbox, free_port(), tmp_path), changes))}
-    assert found["approval.break_glass"].level == level
-    assert cause in found["approval.break_glass"].cause
+@pytest.mark.parametrize(("ahead", "told"), [(3600, "ahead of Slack's"), (-3600, "behind Slack's"), (1, "agrees")])
+def test_a_clock_that_is_wrong_is_told_with_its_direction(ahead: int, told: str) -> None:
+    slacks = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() - ahead))
+    assert told in machine.clock({"Date": slacks}).cause
 
 
 @pytest.mark.parametrize(
@@ -76,23 +269,57 @@ async def test_sending_without_approval_that_nobody_can_or_needs_to_do_is_a_find
         ("", False),
     ],
 )
-async def test_a_file_with_secrets_that_others_can_read_is_told_with_the_fix(
-    sandbox: Sandbox, tmp_path: Path, text: str, told: bool
-) -> None:
-    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {})
+def test_a_file_with_secrets_is_known_by_what_is_in_it(tmp_path: Path, text: str, told: bool) -> None:
     file = tmp_path / "bell.toml"
     file.write_text(text)
-    for mode, counts in ((0o644, told), (0o600, False)):
+    assert machine._holds_secrets(file) is told
+
+
+async def test_a_file_with_secrets_that_others_can_read_is_told_with_the_fix(sandbox: Sandbox, tmp_path: Path) -> None:
+    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {})
+    file = tmp_path / "bell.toml"
+    file.write_text('slack_bot_token = "xoxb-1"\n')
+    for mode, counts in ((0o644, 1), (0o600, 0)):
         file.chmod(mode)
         found = [one for one in await examine(settings, [file, tmp_path / "none"]) if str(file) in one.fix]
         assert [(one.level, one.fix) for one in found] == [("warning", f"Run `chmod 600 {file}`.")] * counts
 
 
-@pytest.mark.parametrize(("token", "level"), [("xapp-sandbox-bellcrier", "ok"), ("xapp-revoked", "error")])
-async def test_the_app_level_token_is_asked_about_at_slack(
-    sandbox: Sandbox, tmp_path: Path, token: str, level: str
-) -> None:
-    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"slack_app_token": token})
-    found = {finding.id: finding for finding in await examine(settings)}
-    assert found["slack.app_token"].level == level
+async def test_a_sound_setup_has_no_errors_and_nothing_is_written(sandbox: Sandbox, tmp_path: Path) -> None:
+    findings = await found_in(sandbox, tmp_path, {})
+    assert [one for one in findings if one.level == "error"] == []
+    assert by_id(findings)["database"].cause.startswith("There is no database yet")
+    assert list(tmp_path.iterdir()) == []
     assert not sandbox.delivery.sockets
+
+
+@pytest.fixture
+def _own_log() -> Iterator[None]:
+    """Undo what a command sets up for a process of its own."""
+    log = logging.getLogger()
+    handlers, level = [*log.handlers], log.level
+    yield
+    log.handlers[:] = handlers
+    log.setLevel(level)
+
+
+@pytest.mark.usefixtures("_own_log")
+@pytest.mark.parametrize("named", ["no TOML", "no file", "wrong settings"])
+def test_from_the_shell_nothing_but_json_is_on_standard_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    for name in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "bell.toml"
+    if named != "no file":
+        file.write_text("timezone = " + ("Paris" if named == "no TOML" else '"Paris"\nslack_bot_token = "xoxb-1"\n'
+                        'slack_api_url = "http://127.0.0.1:1/"'))  # fmt: skip
+    ran = CliRunner().invoke(main, ["doctor", "--json", "--config", str(file)])
+    found = json.loads(ran.stdout)
+    assert ran.exit_code == 2
+    assert found[0]["level"] == "error"
+    assert found[0]["fix"]
+    others = {"database", "admins", "approval.approvers"} if named == "wrong settings" else {"settings"}
+    assert others <= {one["id"] for one in found}
+    assert [path.name for path in tmp_path.iterdir()] == ([] if named == "no file" else ["bell.toml"])

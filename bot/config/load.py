@@ -13,7 +13,8 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy.engine import make_url
 
 from bot.config.complaints import complaint, sentence
-from bot.config.settings import Settings, SettingsError, decoded, misfits
+from bot.config.misfits import misfits
+from bot.config.settings import Settings, SettingsError, decoded
 from bot.config.sources import Steps, Written, gather, named_files
 from bot.storage.addresses import backend
 

@@ -6,7 +6,6 @@ import base64
 import binascii
 import difflib
 import re
-from collections.abc import Iterator, Mapping
 from datetime import time, timedelta
 from decimal import Decimal
 from ipaddress import ip_network
@@ -27,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from bot.config.sources import Steps, Written
+from bot.config.sources import Written
 from bot.domain.hours import Holidays, all_zones
 from bot.domain.i18n import Language
 from bot.storage.addresses import backend
@@ -47,7 +46,6 @@ PERSON_OR_GROUP = re.compile(r"^[UWS][A-Z0-9]{2,}$")
 PERSON = re.compile(r"^[UW][A-Z0-9]{2,}$")
 CHANNEL = re.compile(r"^[CG][A-Z0-9]{2,}$")
 SHORTEST_KEPT, FOREVER = timedelta(days=7), "forever"
-ACCOUNT_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
 
 
 class SettingsError(Exception):
@@ -368,41 +366,6 @@ class Settings(_Table):
     def is_written(self, name: str) -> bool:
         """Whether somebody set this, be it right or wrong."""
         return getattr(self, name) is not None or self._written.tree.get(name) is not None
-
-
-def misfits(settings: Settings, tree: Mapping[str, Any]) -> Iterator[tuple[Steps, str]]:
-    """Yield what does not fit together, and why. `tree`: all settings, with those that are wrong by themselves."""
-    for name in settings.accounts:
-        if not ACCOUNT_NAME.match(name):
-            yield ("accounts", name), "is no name for an account; use small letters, digits, - and _"
-    for name, audience in settings.audiences.items():
-        if audience.account not in settings.accounts and not _is_there(tree, "accounts", audience.account):
-            known = ", ".join(sorted(settings.accounts)) or "none"
-            yield ("audiences", name, "account"), f"there is no such account; there are: {known}"
-    for name, account in settings.accounts.items():
-        if why := _wrong_test_audience(settings, name, account.get("test_audience"), tree):
-            yield ("accounts", name, "test_audience"), why
-    if backend(settings.database_url) == "postgresql" and not settings.is_written("secret_key"):
-        yield ("secret_key",), "must be given with PostgreSQL; `openssl rand -base64 32` makes one"
-    for one, other in (("slack_client_id", "slack_client_secret"), ("slack_client_secret", "slack_client_id")):
-        if settings.is_written(one) and not settings.is_written(other):
-            yield (one,), f"needs {other.upper()} too; both are on the app's page at Slack"
-
-
-def _is_there(tree: Mapping[str, Any], table: str, name: str) -> bool:
-    """Whether this is written at all, or may be: then it is wrong by itself, which is told already."""
-    written = tree.get(table, {})
-    return not isinstance(written, Mapping) or name in written
-
-
-def _wrong_test_audience(settings: Settings, account: str, wanted: Any, tree: Mapping[str, Any]) -> str | None:
-    if not isinstance(wanted, str):
-        return None  # it is wrong by itself
-    if wanted not in settings.audiences:
-        return None if _is_there(tree, "audiences", wanted) else "there is no such audience; name one of this account"
-    if (owner := settings.audiences[wanted].account) != account:
-        return f"[audiences.{wanted}] belongs to the account {owner}; name an audience of this account"
-    return None
 
 
 def _slack_ids(ids: tuple[str, ...], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:

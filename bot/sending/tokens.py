@@ -6,6 +6,7 @@ import hmac
 from base64 import urlsafe_b64encode
 
 from bot.config.runtime import Runtime
+from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
 from providers.base import Receipts
 
@@ -24,6 +25,13 @@ class Tokens:
 
     def callback_token(self, row: Broadcast) -> str:
         return token_for(self.key, f"{row.workspace}/{row.dispatch}")
+
+
+def callback_address(settings: Settings, key: bytes, account: str) -> str | None:
+    """Return the callback address to paste at an account's vendor, or None without a public address."""
+    if settings.public_url is None:
+        return None
+    return f"{settings.public_url.rstrip('/')}/callbacks/{account}/{token_for(key, account)}"
 
 
 def token_for(key: bytes, name: str) -> str:

@@ -159,7 +159,7 @@ def test_the_settings_file_may_be_named_before_and_after_the_command_and_the_nea
                 (tmp_path / name).unlink()
                 return name
         assert ran.exit_code == 2, ran.output
-        return ran.output.rsplit(" ", 1)[1].strip().rstrip(".")
+        return ran.output.partition("there is no file ")[2].split()[0].rstrip(".")
 
     assert named("--config", "far.toml", *words) == "far.toml"
     assert named(*words, "--config", "near.toml") == "near.toml"

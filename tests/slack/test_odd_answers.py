@@ -9,7 +9,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.app import Bot
-from bot.doctor import examine
+from bot.doctor.examination import examine
 from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.client import SlackClient, error_code, error_name, is_late, wait_asked
