@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
+from bot.backup import restore_backup, write_backup
 from bot.storage import schema
 from bot.storage.database import Database, DatabaseBusy
 from bot.storage.engines import open_database
@@ -134,7 +135,8 @@ async def test_nothing_is_heard_through_it_which_is_told_and_a_direct_address_he
     await until(lambda: pooled.deaf)
     heard: list[str] = []
     hearing = open_database(pooled_url, LONG, listen_url=postgres_url)
-    await hearing.listen(lambda *words: heard.extend(words))
+    await hearing.listen(lambda *words: heard.append(" ".join(words)))
+    await until(lambda: heard)  # it listens now, and looks for what it may have missed
     assert await hearing.deafness() is None
     await pooled.notify_peers("paint")
     await until(lambda: "paint" in heard)
@@ -153,6 +155,15 @@ async def test_settings_of_the_pooler_do_not_matter(postgres: Any, postgres_url:
         await opened.write(schema.upgrade, patience=None)
         assert {(one, three) for one, _, three in [await opened.read(facts) for _ in range(4)]} == {("on", "10s")}
         await opened.close()
+
+
+async def test_a_backup_is_made_and_restored_through_it(pooled: Postgres, tmp_path: Path) -> None:
+    for number in range(1200):  # more than are read at a time
+        await pooled.write(keep(f"n{number}", "x" * 50))
+    file = tmp_path / "backup.gz"
+    assert await pooled.read(lambda c: write_backup(c, file, 1), patience=None) >= 1200
+    await pooled.write(lambda c: restore_backup(c, file, 2, force=True), patience=None)
+    assert await kept(pooled, "n1199") == "x" * 50
 
 
 async def test_one_that_comes_between_later_is_found(postgres: Any, postgres_url: str) -> None:
