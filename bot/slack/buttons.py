@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
 from typing import Any
 
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Clock, moment
+from bot.domain.clock import SECOND, Clock
 from bot.domain.errors import NotAllowed, StaleVersion
-from bot.domain.i18n import Translatable, Translator
+from bot.domain.i18n import Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, template_answers
-from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
+from bot.slack.corrections import Corrections
 from bot.slack.interaction import (
     Body,
     Entrance,
@@ -32,12 +30,9 @@ from bot.slack.interaction import (
 )
 from bot.slack.opened_forms import OpenedForms
 from bot.slack.payload import counted
-from bot.slack.replies import WithFacts, offered, reply_privately, respond
+from bot.slack.replies import WithFacts, reply_privately, respond
 from bot.slack.template_forms import TemplateForms
-from bot.when.instants import parse_when
-from bot.when.refusals import NotATime
 from bot.workflow.audiences import Audiences
-from bot.workflow.checks import lost_names
 from bot.workflow.decision_types import Drawing, Sight
 from bot.workflow.decision_types import pressed as decision_of
 from bot.workflow.reviews import CLOSE
@@ -98,7 +93,7 @@ class Buttons:
     ) -> None:
         self.workflow, self.audiences, self.clock, self.entrance = workflow, audiences, clock, entrance
         self.recurring, self.templates, self.with_facts = recurring, TemplateForms(workflow), with_facts
-        self.opened = OpenedForms(workflow, clock)
+        self.opened, self.corrections = OpenedForms(workflow, clock), Corrections(workflow, clock, with_facts)
         self._telling: set[asyncio.Task[None]] = set()
 
     async def pressed(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
@@ -129,7 +124,7 @@ class Buttons:
             elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
                 return await self.templates.pressed(action, done)
             elif (name := str(action.get("action_id"))).startswith(forms.CORRECT):
-                await self._correct(name, str(action.get("value") or ""), done)
+                await self.corrections.open(name, str(action.get("value") or ""), done)
             else:
                 await self._do(Pressed(body, action, done))
             return None
@@ -143,28 +138,6 @@ class Buttons:
             text = " ".join(refused.lines)
             told = mrkdwn.Post(text, [mrkdwn.section(text)])
         return reply_privately(client, channel or user, user, told) if told else None
-
-    async def _correct(self, name: str, value: str, done: Interaction) -> None:
-        """Open the form filled with a command that was refused, as far as it is understood."""
-        refused = forms.Correction(value, test=name == forms.CORRECT_TEST)
-        if name == forms.CORRECT_KEPT:
-            refused = await self.opened.kept_command(done.person, value)
-        parts, start = parse.read_send(slack_text.decode_slack(refused.typed)), None
-        wrong = [one.sentence for one in (*parts.complaints, *lost_names(refused.typed))]
-        try:
-            if (at := parts.options.get("at")) and not refused.test:
-                found = parse_when(at, zone=done.person.zone, now=moment(self.clock()))
-                start = int(found.instant.timestamp())
-        except NotATime as error:
-            wrong.append(Translatable(error.template, **error.values))
-        values = {name: parts.options.get(name) for name in ("sender", "campaign", "canary")}
-        values |= {"audience": parts.audience, "purpose": parts.purpose, "text": parts.text}
-        values["canary"] = (values["canary"] or "").lower() or None
-        told = [mrkdwn.section("\n".join(f"⛔ {mrkdwn.sentence(done.words, one)}" for one in wrong))] if wrong else []
-        form = forms.Form(offered(self.audiences, done.words), done.channel, values={**values, "send_at": start})
-        form = await self.opened.corrected(replace(form, facts=told), done.person, refused, done.words)
-        form = await self.with_facts(form, done.person, done.words)
-        await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
     async def _do(self, pressed: Pressed) -> None:
         workspace = pressed.person.workspace

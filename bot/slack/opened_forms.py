@@ -69,7 +69,7 @@ class OpenedForms:
 
     async def keep_command(self, workspace: str, user: str, refused: forms.Correction) -> bool:
         """Keep a refused command that no button can hold. Return whether that was done in time."""
-        values = {"typed": refused.typed, "test": refused.test}
+        values = {"typed": refused.typed, "verb": refused.verb}
         try:
             async with asyncio.timeout(SOON):
                 await self.workflow.database.write(
@@ -88,7 +88,7 @@ class OpenedForms:
         if kept is None:
             template = "I no longer have your text. Copy it from the message above into a new form: `/broadcast`."
             raise InvalidRequest(FieldError("text", Translatable(template)))
-        return forms.Correction(str(kept.values.get("typed")), test=kept.values.get("test") is True)
+        return forms.Correction(str(kept.values.get("typed")), str(kept.values.get("verb") or "send"))
 
     async def prefilled(
         self,

@@ -45,6 +45,11 @@ class Templates:
             raise no_template(name)
         return found
 
+    async def own(self, person: Person, name: str) -> Template | None:
+        """The template of this name, if there is one that this person may change."""
+        found = await self.database.read(lambda c: templates.find_template(c, person.workspace, name))
+        return found if found is not None and self._owns(found, person) else None
+
     async def listed(self, workspace: str) -> list[Template]:
         return await self.database.read(lambda c: templates.templates_of(c, workspace))
 

@@ -14,7 +14,7 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of
 from tests.support.slack import HERE, ask, becomes, card, filled, settled, shown, thread_text, type_in
-from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, chosen, opened, with_slots
+from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, chosen, holds, inputs, opened, with_slots
 
 
 def of_template(name: str, text: str, audience: str = "newsletter") -> Json:
@@ -322,3 +322,50 @@ async def test_a_template_that_was_chosen_in_a_correction_is_there_again(sandbox
     await sandbox.acting.click("U0DAN", HERE, answer["ts"], "broadcast.correct")
     assert '"initial_value": "Paris"' in shown(sandbox)
     assert "slot_day" in shown(sandbox)
+
+
+async def test_a_template_that_was_refused_is_corrected_in_its_form(sandbox: Sandbox, bot: Bot) -> None:
+    line = "template save promo newsletter transactional sender=Bell Bonjour {{ville"
+    assert "I saved" not in await ask(sandbox, line, user="U0DAN")
+    form = await corrected(sandbox)
+    now = inputs(sandbox)
+    assert {name: now[name]["initial_value"] for name in ("name", "text", "sender")} == {
+        "name": "promo",
+        "text": "Bonjour {{ville",
+        "sender": "Bell",
+    }
+    assert now["audience"]["initial_option"]["value"] == "newsletter"
+    assert now["purpose"]["initial_option"]["value"] == "transactional"
+    values = holds(sandbox)
+    values["text"]["value"]["value"] = "Bonjour {{ville}}"
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    assert "Bonjour {{ville}}" in await ask(sandbox, "template list", user="U0DAN")
+
+
+@pytest.mark.long
+async def test_a_long_one_that_would_change_a_template_changes_it_once_corrected(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE, user="U0DAN")
+    text = "Venez nombreux. " * 200 + "{{ville"
+    await ask(sandbox, f"template save promo newsletter marketing {text}", user="U0DAN")
+    form = await corrected(sandbox, "broadcast.correct_kept")
+    assert form["title"]["text"] == "Edit template"
+    values = holds(sandbox)
+    for block in [name for name in values if name.startswith("text_rest")]:
+        del values[block]
+    values["text"]["value"]["value"] = "Venez nombreux à {{ville}}"
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    assert "Venez nombreux à {{ville}}" in await ask(sandbox, "template list", user="U0DAN")
+
+
+@pytest.mark.long
+async def test_no_form_is_offered_for_a_refused_command_about_templates_that_has_none(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, "template delete nothing", user="U0DAN")
+    assert "broadcast.correct" not in json.dumps(sandbox.acting.ephemerals("U0DAN")[-1])
+
+
+async def corrected(sandbox: Sandbox, button: str = "broadcast.correct_template") -> Json:
+    answer = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", HERE, answer["ts"], button)
+    return sandbox.acting.views("U0DAN")[-1]

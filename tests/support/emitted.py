@@ -403,9 +403,7 @@ ANSWERS: dict[str, Draw] = {
     "refused": refused,
     "refused, to be corrected": lambda text, words: refused(text, words, forms.Correction(cut(text, 500))),
     "refused, to be corrected from what was kept": lambda text, words: refused(text, words, forms.Correction(text)),
-    "refused test, to be corrected": lambda text, words: refused(
-        text, words, forms.Correction(cut(text, 500), test=True)
-    ),
+    "refused test, to be corrected": lambda text, words: refused(text, words, forms.Correction(cut(text, 500), "test")),
     "too late": lambda text, words: told(StaleVersion(asked(text)), words),
     "changed": lambda text, words: told(CardChanged(asked(text), (Translatable("“{r}”", r=text),)), words),
     "not allowed": lambda text, words: told(

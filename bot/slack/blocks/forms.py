@@ -37,7 +37,9 @@ from bot.workflow.checks import MOST
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
 CORRECT, CLEAR, TEST = "broadcast.correct", "broadcast.clear", "broadcast.test"
-CORRECT_TEST, CORRECT_KEPT = f"{CORRECT}_test", f"{CORRECT}_kept"
+CORRECT_KEPT = f"{CORRECT}_kept"
+#: The buttons that open a form with a refused command, by its verb.
+CORRECTED = {"send": CORRECT, "test": f"{CORRECT}_test", "template save": f"{CORRECT}_template"}
 OPTIONS = 100  # of a select
 ECHO = 12_800  # characters of JSON in a message that shows what was typed; Slack takes about 13,200
 SAID = 3000  # of these, for what is wrong
@@ -403,15 +405,19 @@ def _within(text: str, most: int) -> str:
 
 @dataclass(frozen=True)
 class Correction:
-    """A command that can be corrected in the form. `typed`: what followed its verb. `test`: the verb was `test`."""
+    """A command that can be corrected in the form. `typed`: what followed its verb, which is one of `CORRECTED`."""
 
     typed: str
-    test: bool = False
+    verb: str = "send"
+
+    @property
+    def test(self) -> bool:
+        return self.verb == "test"
 
     @property
     def name(self) -> str:
         """What tells it from other commands."""
-        return hashlib.sha256(f"{self.test}:{self.typed}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.verb}:{self.typed}".encode()).hexdigest()[:16]
 
     @property
     def fits(self) -> bool:
@@ -419,7 +425,7 @@ class Correction:
         return len(self.typed) <= VALUE and json_size(self.typed) <= SAID
 
     def button(self, words: Translator) -> Block:
-        action = CORRECT_KEPT if not self.fits else CORRECT_TEST if self.test else CORRECT
+        action = CORRECTED[self.verb] if self.fits else CORRECT_KEPT
         button = {"type": "button", "action_id": action, "text": plain(words("Correct it in the form"))}
         return {**button, "value": self.typed if self.fits else self.name}
 

@@ -17,15 +17,17 @@ from bot.workflow.template_cover import Filled
 
 MAKE = "broadcast_template"
 FREELY = "broadcast.freely"
+NAME = 64  # characters of a name
 
 
 @dataclass(frozen=True)
 class MakeForm:
-    """The form that makes a template, or changes the one that was `seen`."""
+    """The form that makes a template, or changes the one that was `seen`. `typed`: what it is filled with instead."""
 
     audiences: Sequence[tuple[str, str]]
     channel: str
     seen: Template | None = None
+    typed: Mapping[str, Any] | None = None
 
 
 # --- filled in -------------------------------------------------------------------------------------------------------
@@ -90,8 +92,8 @@ def _slot_input(slot: slots.Slot, value: str, words: Translator) -> Block:
 def make_form(form: MakeForm, words: Translator) -> dict[str, Any]:
     """The form behind `/broadcast template new` and `edit`."""
     seen = form.seen
-    values: dict[str, Any] = {"name": seen.name, **seen.values()} if seen else {}
-    name = forms.prefilled({"type": "plain_text_input", "max_length": 64}, values.get("name"))
+    values: Mapping[str, Any] = form.typed or ({"name": seen.name, **seen.values()} if seen else {})
+    name = forms.prefilled({"type": "plain_text_input", "max_length": NAME}, (values.get("name") or "")[:NAME])
     hint = words(
         "Write a slot in double braces. {examples} are filled in for each broadcast.",
         examples="{{city}}, {{city:20}}, {{price:number}}, {{day:date}}, {{at:time}}",

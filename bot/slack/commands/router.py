@@ -10,12 +10,14 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text, sms
 from bot.domain.clock import Clock
 from bot.domain.errors import InvalidRequest, NotAllowed, NotAMember
+from bot.domain.options import folded
 from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands, ShowingOf
 from bot.slack.commands.schedules import Recurring
+from bot.slack.commands.templates import VERBS as TEMPLATE_VERBS
 from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
@@ -79,9 +81,12 @@ class Commands:
 
         `keeps`: one that is too long for a button may be kept in the database.
         """
-        if verb not in ("send", "test") or not rest:
+        if verb == "template":
+            of, rest = parse.first_word(rest)
+            verb = f"{verb} {TEMPLATE_VERBS.get(folded(of), of.lower())}"
+        if verb not in forms.CORRECTED or not rest:
             return None
-        correction = forms.Correction(rest, test=verb == "test")
+        correction = forms.Correction(rest, verb)
         kept = correction.fits or (keeps and await self.broadcasts.opened.keep_command(workspace, user, correction))
         return correction if kept else None
 

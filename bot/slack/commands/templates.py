@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -16,6 +17,7 @@ from bot.slack.commands.broadcasts import BroadcastCommands, open_view
 from bot.slack.replies import Command, Subcommand, form_audiences
 from bot.storage.templates import Template
 from bot.workflow import checks
+from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
 #: What people who speak French or Spanish call what can be done with a template.
@@ -62,24 +64,13 @@ class TemplateCommands:
         return await self.verbs[verb](asked, name.lower(), rest, client)
 
     async def _save_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
-        first, after = parse.first_word(rest)
-        audience = first.lower() if self.audiences.audience(first.lower()) is not None else None
-        parts = parse.read_send(f"x {after if audience else rest}", ("sender", "campaign"))
+        values, parts = read_template(name, rest, self.audiences)
         if not parts.text:
             return answers.usage(self.table["template"][0], asked.line, asked.words)
         if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
             raise InvalidRequest(*complaints)
-        wanted = Template(
-            workspace=asked.person.workspace,
-            name=name,
-            owner=asked.person.id,
-            audience=audience,
-            purpose=parts.purpose or Purpose.MARKETING,
-            text=parts.text,
-            sender=parts.options.get("sender"),
-            campaign=parts.options.get("campaign"),
-            changed_at=self.clock(),
-        )
+        person = asked.person
+        wanted = Template(workspace=person.workspace, owner=person.id, changed_at=self.clock(), **values)
         saved = await self.templates.save(wanted, asked.person)
         return template_answers.saved(saved.template, saved.fell, asked.words)
 
@@ -114,3 +105,12 @@ class TemplateCommands:
         found = await self.templates.listed(asked.person.workspace)
         given = [(template, self.workflow.template_approval.given(template)) for template in found]
         return template_answers.listing(given, asked.words)
+
+
+def read_template(name: str, rest: str, audiences: Audiences) -> tuple[dict[str, Any], parse.Typed]:
+    """What a template is to say, from `[<audience>] [<purpose>] [<options>] <text>`, and how that was read."""
+    first, after = parse.first_word(rest)
+    audience = first.lower() if audiences.audience(first.lower()) is not None else None
+    parts = parse.read_send(f"x {after if audience else rest}", ("sender", "campaign"))
+    values = {"name": name, "audience": audience, "purpose": parts.purpose or Purpose.MARKETING, "text": parts.text}
+    return values | {option: parts.options.get(option) for option in ("sender", "campaign")}, parts
