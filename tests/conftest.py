@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import random
 import shutil
@@ -24,6 +25,7 @@ from bot.storage.database import Database
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from sandbox.server import Sandbox
+from tests.support.canaries import Canaries
 from tests.support.core import Core, MakeCore
 from tests.support.ground import (
     StartBot,
@@ -77,10 +79,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _logs() -> Iterator[None]:
-    set_up("warning")
-    yield
+def _logs() -> Iterator[Canaries]:
+    set_up("debug")
+    root = logging.getLogger()
+    (shown,) = root.handlers
+    shown.setLevel(logging.WARNING)  # with a test that fails
+    canaries = Canaries(shown.formatter)
+    root.addHandler(canaries)
+    yield canaries
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _no_canaries(_logs: Canaries) -> Iterator[None]:
+    """J1: no test leaves a secret, a number or a text in the log, at any level."""
+    _logs.begin()
+    yield
+    assert _logs.found() == []
 
 
 @pytest.fixture
@@ -107,17 +122,19 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
+async def sandbox(_logs: Canaries) -> AsyncIterator[Sandbox]:
     async with Sandbox(retry_pauses=(0.05, 0.1, 0.1)) as pretend:
         be_patient(pretend)
+        _logs.sandboxes.append(pretend)
         yield pretend
 
 
 @pytest.fixture
-async def http_sandbox(bot_port: int) -> AsyncIterator[Sandbox]:
+async def http_sandbox(bot_port: int, _logs: Canaries) -> AsyncIterator[Sandbox]:
     address = f"http://127.0.0.1:{bot_port}/slack/events"
     async with Sandbox(events_url=address, retry_pauses=(0.05, 0.1, 0.1)) as pretend:
         be_patient(pretend)
+        _logs.sandboxes.append(pretend)
         yield pretend
 
 
