@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import sys
 from collections.abc import Coroutine
-from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @group_config_option
-@click.version_option(metadata.version("bellcrier"), prog_name="bellcrier")
+@click.version_option(package_name="bellcrier", prog_name="bellcrier")
 def main() -> None:
     """bellcrier: broadcasts from Slack, sent once, and only after approval."""
     os.umask(0o077)  # what it writes holds texts and tokens, and is for this user alone
@@ -67,7 +64,9 @@ def _log(settings: Settings) -> None:
     set_up(settings.log_level)
 
 
-def _loop(work: Coroutine[Any, Any, int]) -> int:
+def _loop(work: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio
+
     return asyncio.run(work)
 
 
@@ -109,6 +108,8 @@ def sandbox(port: int, events_url: str | None) -> None:
 @guarded
 def doctor(config: Path | None, as_json: bool) -> None:
     """Check settings, database, Slack, and every account. Changes nothing."""
+    import json
+
     from bot.config.load import load_what_is_right, settings_files
     from bot.doctor.examination import examine, unreadable
     from bot.logs import set_up
@@ -118,17 +119,13 @@ def doctor(config: Path | None, as_json: bool) -> None:
         findings = unreadable(wrong)
     else:
         set_up("error")  # to standard error
-        findings = _loop_of(examine(settings, settings_files(config), wrong))
+        findings = _loop(examine(settings, settings_files(config), wrong))
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:
         for finding in findings:
             click.echo(f"{finding.level.upper():7} {finding.id}: {finding.cause} {finding.fix}".rstrip())
     sys.exit(USAGE if wrong else WRONG if any(finding.level == "error" for finding in findings) else FINE)
-
-
-def _loop_of(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(work)
 
 
 @main.group()
@@ -148,7 +145,8 @@ def config_init(config: Path | None, force: bool) -> None:
     path = config or Path(FILE)
     if path.exists() and not force:
         fail(f"{path} is there already. Use --force to overwrite it.")
-    path.write_text(resources.files("bot").joinpath("example.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    example = Path(__file__).with_name("example.toml").read_text(encoding="utf-8")
+    path.write_text(example, encoding="utf-8")
     click.echo(f"Wrote {path}. Fill in the accounts, then try `bellcrier doctor`.")
 
 
@@ -157,6 +155,8 @@ def config_init(config: Path | None, force: bool) -> None:
 @guarded
 def config_show(config: Path | None) -> None:
     """Show the effective settings, secrets masked."""
+    import json
+
     from bot.config.masking import masked
     from providers import registry as known
 
@@ -186,6 +186,36 @@ def _over_http(content: dict[str, Any], address: str) -> None:
     content["settings"]["interactivity"]["message_menu_options_url"] = address  # for the audiences in the form
     for command in content["features"]["slash_commands"]:
         command["url"] = address
+
+
+@main.command()
+@guarded
+def version() -> None:
+    """Show the versions of the program, its schema, Python and the adapters."""
+    import platform
+    import sqlite3
+    from importlib import metadata
+
+    from bot.storage.tables import REVISION
+    from providers import registry
+
+    click.echo(f"bellcrier {metadata.version('bellcrier')}")
+    click.echo(f"schema {REVISION}")
+    click.echo(f"python {platform.python_version()}, sqlite {sqlite3.sqlite_version}")
+    for name in sorted(registry.providers()):
+        package = registry.packages.get(name)
+        click.echo(f"adapter {name}, " + ("built in" if package is None else f"from {package} {_version_of(package)}"))
+    for name, reason in sorted(registry.broken.items()):
+        click.echo(f"adapter {name}, which cannot be used: {reason}")
+
+
+def _version_of(package: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 @main.command()

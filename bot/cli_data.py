@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -214,6 +213,7 @@ def _put_key(settings: Settings, head: Head) -> None:
 def export(config: Path | None, since: Any, form: str) -> None:
     """Print the audit: who did what to which version, and when."""
     import csv
+    import json
     from datetime import UTC
 
     from bot.storage import audit, tables

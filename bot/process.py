@@ -52,7 +52,7 @@ def about(bot: Bot) -> dict[str, Any]:
         "mode": settings.mode,
         "slack": "socket" if settings.slack_app_token else "http",
         "database": place(settings.database_url),
-        "workspaces": [bot.people.workspace] if bot.workspaces.greeted() else [],
+        "workspaces": [one.id for one in bot.workspaces.all if one.id],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -113,6 +112,8 @@ def with_database(
     config: Path | None, work: Callable[[Database], Awaitable[Any]], *, alone: bool = False, makes: bool = False
 ) -> Any:
     """Open the database of the settings for `work`, which may take as long as it needs."""
+    import asyncio
+
     from bot.config.load import sqlite_file
     from bot.storage import engines
 

@@ -9,6 +9,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from bot import cli
 from tests.figures import CEILING, measure
 
 ROOT = Path(__file__).parent.parent
@@ -63,11 +66,24 @@ def test_packages_hold_a_docstring_and_no_imports() -> None:
 
 
 def test_help_answers_without_slack_or_the_database() -> None:
-    program = f"import sys; sys.argv = ['bellcrier', '--help']\ntry:\n    from bot.cli import main; main()\n" \
-        f"except SystemExit: pass\nprint('HEAVY', [n for n in {HEAVY!r} if n in sys.modules])"  # fmt: skip
+    program = f"import sys; sys.argv = ['bellcrier', '--help']\nfrom bot.entry import main; main()\n" \
+        f"print('HEAVY', [n for n in {(*HEAVY, 'click', 'asyncio')!r} if n in sys.modules])"  # fmt: skip
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "HEAVY []" in ran.stdout
     assert "demo" in ran.stdout
+
+
+def test_the_help_that_is_kept_is_what_click_prints() -> None:
+    """If it is not: `COLUMNS=80 python -m bot.cli --help > bot/help.txt`, with `bellcrier` in its first line."""
+    printed = CliRunner().invoke(cli.main, ["--help"], prog_name="bellcrier", terminal_width=78).output
+    assert (ROOT / "bot" / "help.txt").read_text(encoding="utf-8") == printed
+
+
+def test_the_help_of_one_command_imports_nothing_heavy_either() -> None:
+    program = f"import sys; sys.argv = ['bellcrier', 'run', '--help']\ntry:\n    from bot.entry import main; main()\n" \
+        f"except SystemExit: pass\nprint('HEAVY', [n for n in {HEAVY!r} if n in sys.modules])"  # fmt: skip
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "HEAVY []" in ran.stdout
 
 
 def test_the_licence_and_the_readmes_two_lines_are_there() -> None:

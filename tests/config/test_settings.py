@@ -7,11 +7,15 @@ import io
 import json
 import math
 import os
+import platform
+import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from bot.config.load import load, parse
 from bot.config.masking import masked
 from bot.config.settings import Settings, SettingsError
 from bot.domain.hours_defaults import resolve_policies
+from bot.storage.tables import REVISION
 from providers.base import AccountSettings
 from providers.durations import seconds_of, shown_duration
 from providers.kaizala import KaizalaSettings
@@ -126,6 +131,29 @@ def test_the_settings_that_are_shown_may_be_pasted() -> None:
 
 
 # --- which file ------------------------------------------------------------------------------------------------------
+
+
+def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from all_commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name))
+
+
+def test_the_exit_codes_of_every_command_are_in_the_docs() -> None:
+    rows = (
+        (ROOT / "docs" / "operating.md").read_text(encoding="utf-8").split("| command | 1 means |")[1].split("\n\n")[0]
+    )
+    named = re.findall(r"`([^`]+)`", "\n".join(row.split("|")[1] for row in rows.splitlines() if "|" in row))
+    assert sorted(named) == sorted(all_commands(main))
+
+
+def test_the_version_is_told_with_the_schema_and_the_adapters() -> None:
+    told = CliRunner().invoke(main, ["version"]).output.splitlines()
+    assert told[:2] == [f"bellcrier {metadata.version('bellcrier')}", f"schema {REVISION}"]
+    assert told[2].startswith(f"python {platform.python_version()}")
+    assert {f"adapter {name}, built in" for name in ("encom", "kaizala", "octopush")} <= set(told)
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
