@@ -18,7 +18,7 @@ from bot.app import Bot
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.options import EVERYWHERE
 from bot.domain.sms import storable
-from bot.slack.blocks import forms
+from bot.slack.blocks import refusals
 from bot.slack.blocks.break_glass import GLASS, REVIEW
 from bot.slack.interaction import Entrance
 from bot.slack.live_form import LiveForm
@@ -218,7 +218,7 @@ def kept(typed: str, blocks: list[Json], text: str, known: Known) -> bool:
     rest = [block for block in blocks if block["type"] != "rich_text"]
     shown = "".join(part["text"] for block in literal for one in block["elements"] for part in one["elements"])
     whole = f"/broadcast {typed}".replace("\0", "\ufffd")
-    too_long = len(json.dumps([whole, rest], ensure_ascii=False)) > forms.ECHO
+    too_long = len(json.dumps([whole, rest], ensure_ascii=False)) > refusals.ECHO
     return whole in shown or (too_long and len(shown) > 300 and whole.startswith(shown))
 
 

@@ -15,7 +15,7 @@ from bot.domain.clock import SECOND, Clock
 from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
-from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, template_answers
+from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, refusals, template_answers
 from bot.slack.commands.schedules import Recurring
 from bot.slack.corrections import Corrections
 from bot.slack.interaction import (
@@ -123,7 +123,7 @@ class Buttons:
                 await self.recurring.pressed(body, action, done)
             elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
                 return await self.templates.pressed(action, done)
-            elif (name := str(action.get("action_id"))).startswith(forms.CORRECT):
+            elif (name := str(action.get("action_id"))).startswith(refusals.CORRECT):
                 await self.corrections.open(name, str(action.get("value") or ""), done)
             else:
                 await self._do(Pressed(body, action, done))

@@ -8,7 +8,7 @@ from typing import Any
 from bot.domain import slack_text
 from bot.domain.clock import Clock, moment
 from bot.domain.i18n import Translatable
-from bot.slack.blocks import forms, mrkdwn, template_forms
+from bot.slack.blocks import forms, mrkdwn, refusals, template_forms
 from bot.slack.commands import parse
 from bot.slack.commands.templates import read_template
 from bot.slack.interaction import Interaction
@@ -19,7 +19,7 @@ from bot.when.refusals import NotATime
 from bot.workflow.checks import lost_names
 from bot.workflow.workflow import Workflow
 
-VERBS = {action: verb for verb, action in forms.CORRECTED.items()}
+VERBS = {action: verb for verb, action in refusals.CORRECTED.items()}
 
 
 class Corrections:
@@ -31,14 +31,14 @@ class Corrections:
 
     async def open(self, name: str, value: str, done: Interaction) -> None:
         """Open the form of the command. Raises InvalidRequest if the command is kept no more."""
-        refused = forms.Correction(value, VERBS.get(name, "send"))
-        if name == forms.CORRECT_KEPT:
+        refused = refusals.Correction(value, VERBS.get(name, "send"))
+        if name == refusals.CORRECT_KEPT:
             refused = await self.opened.kept_command(done.person, value)
         of_template = refused.verb == "template save"
         view = await (self._template(refused, done) if of_template else self._broadcast(refused, done))
         await done.client.views_open(trigger_id=done.trigger, view=view)
 
-    async def _broadcast(self, refused: forms.Correction, done: Interaction) -> dict[str, Any]:
+    async def _broadcast(self, refused: refusals.Correction, done: Interaction) -> dict[str, Any]:
         parts, start = parse.read_send(slack_text.decode_slack(refused.typed)), None
         wrong = [one.sentence for one in (*parts.complaints, *lost_names(refused.typed))]
         try:
@@ -55,7 +55,7 @@ class Corrections:
         form = await self.opened.corrected(replace(form, facts=told), done.person, refused, done.words)
         return forms.compose(await self.with_facts(form, done.person, done.words), done.words)
 
-    async def _template(self, refused: forms.Correction, done: Interaction) -> dict[str, Any]:
+    async def _template(self, refused: refusals.Correction, done: Interaction) -> dict[str, Any]:
         """The form that makes the template, or changes this person's own of that name, as the command would."""
         name, rest = parse.first_word(slack_text.decode_slack(refused.typed))
         typed, _ = read_template(name.lower(), rest, self.audiences)

@@ -16,7 +16,7 @@ from bot.domain.errors import FieldError, InvalidRequest, StaleVersion
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import Person
-from bot.slack.blocks import form_values, forms
+from bot.slack.blocks import form_values, forms, refusals
 from bot.slack.blocks.card_facts import text_removed
 from bot.slack.blocks.mrkdwn import context
 from bot.slack.replies import offered
@@ -67,7 +67,7 @@ class OpenedForms:
         form = replace(form, kept_at=kept.at if kept else None)
         return self._filled(form, found, person, words)
 
-    async def keep_command(self, workspace: str, user: str, refused: forms.Correction) -> bool:
+    async def keep_command(self, workspace: str, user: str, refused: refusals.Correction) -> bool:
         """Keep a refused command that no button can hold. Return whether that was done in time."""
         values = {"typed": refused.typed, "verb": refused.verb}
         try:
@@ -80,7 +80,7 @@ class OpenedForms:
             return False
         return True
 
-    async def kept_command(self, person: Person, name: str) -> forms.Correction:
+    async def kept_command(self, person: Person, name: str) -> refusals.Correction:
         """Return the refused command that was kept. Raises InvalidRequest if that was too long ago."""
         kept = await self.workflow.database.read(
             lambda c: keys.kept_form(c, person.workspace, person.id, self.clock(), f"command:{name[:NAME]}")
@@ -88,7 +88,7 @@ class OpenedForms:
         if kept is None:
             template = "I no longer have your text. Copy it from the message above into a new form: `/broadcast`."
             raise InvalidRequest(FieldError("text", Translatable(template)))
-        return forms.Correction(str(kept.values.get("typed")), str(kept.values.get("verb") or "send"))
+        return refusals.Correction(str(kept.values.get("typed")), str(kept.values.get("verb") or "send"))
 
     async def prefilled(
         self,
@@ -146,7 +146,7 @@ class OpenedForms:
         return await self._as_left(form, person)
 
     async def corrected(
-        self, form: forms.Form, person: Person, refused: forms.Correction, words: Translator
+        self, form: forms.Form, person: Person, refused: refusals.Correction, words: Translator
     ) -> forms.Form:
         """The form filled from a refused command, or with what this person has typed in it since."""
         form = replace(form, test=refused.test, origin=f"correct:{refused.name}")

@@ -10,7 +10,7 @@ import pytest
 
 from bot.app import Bot
 from bot.domain.lifecycle import State
-from bot.slack.blocks import forms
+from bot.slack.blocks import forms, refusals
 from bot.slack.payload import make_storable
 from bot.storage import keys
 from sandbox.blocks import check_blocks
@@ -136,7 +136,7 @@ async def test_a_reaction_to_nothing_is_acknowledged(sandbox: Sandbox, bot: Bot)
 
 @pytest.mark.parametrize("typed", ["a" * 20_000, "\x07" * 5_000, "\n" * 20_000, '"' * 20_000])
 def test_of_what_is_too_long_for_a_message_its_beginning_is_shown(typed: str) -> None:
-    post = forms.complaint(["No."], f"x{typed}", str)  # type: ignore[arg-type]
+    post = refusals.complaint(["No."], f"x{typed}", str)  # type: ignore[arg-type]
     check_blocks(post.blocks)
     assert "only the beginning" in str(post.blocks)
     shown = "".join(text for block in post.blocks[2:] for text in texts(block))

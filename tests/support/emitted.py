@@ -20,7 +20,7 @@ from bot.domain.people import Person
 from bot.domain.schedule import Digest, Kind, Occurrence, Schedule
 from bot.domain.slots import LONGEST, slots_of
 from bot.slack import replies
-from bot.slack.blocks import answers, break_glass, forms, recurring, template_answers, template_forms
+from bot.slack.blocks import answers, break_glass, forms, recurring, refusals, template_answers, template_forms
 from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.form_values import Choice
@@ -234,6 +234,9 @@ FORMS: dict[str, Open] = {
     "change a template": lambda text, words: template_forms.make_form(
         template_forms.MakeForm([("clients", text)], "C1", template(text)), words
     ),
+    "correct a template": lambda text, words: template_forms.make_form(
+        template_forms.MakeForm([("clients", text)], "C1", None, {"name": text, **template(text).values()}), words
+    ),
     "reject": lambda text, words: forms.reject_form(asked(text), words),
     "give a reason": lambda text, words: forms.reject_form(asked(text), words, after=True),
     "ask for changes": lambda text, words: forms.changes_form(asked(text), words),
@@ -272,11 +275,11 @@ def submitted(text: str, words: Translator, fix: Translatable | None = None, **c
     return replies.with_late(post, ("at", "sender", "campaign", "canary"), words)
 
 
-def refused(text: str, words: Translator, correct: forms.Correction | None = None) -> Post:
+def refused(text: str, words: Translator, correct: refusals.Correction | None = None) -> Post:
     """What is said about a command that cannot be carried out."""
     wrong = [FieldError("text", Translatable("“{found}”", found=part)) for part in (text, cut(text, 80))]
     said = replies.explain(InvalidRequest(*wrong), words)
-    return forms.complaint(said, f"/broadcast send {text}", words, correct=correct)
+    return refusals.complaint(said, f"/broadcast send {text}", words, correct=correct)
 
 
 def told(error: Exception, words: Translator) -> Post:
@@ -401,9 +404,11 @@ ANSWERS: dict[str, Draw] = {
     ),
     "a test": lambda text, words: submitted(text, words, test_of="clients", quorum=0, state=State.SCHEDULED),
     "refused": refused,
-    "refused, to be corrected": lambda text, words: refused(text, words, forms.Correction(cut(text, 500))),
-    "refused, to be corrected from what was kept": lambda text, words: refused(text, words, forms.Correction(text)),
-    "refused test, to be corrected": lambda text, words: refused(text, words, forms.Correction(cut(text, 500), "test")),
+    "refused, to be corrected": lambda text, words: refused(text, words, refusals.Correction(cut(text, 500))),
+    "refused, to be corrected from what was kept": lambda text, words: refused(text, words, refusals.Correction(text)),
+    "refused test, to be corrected": lambda text, words: refused(
+        text, words, refusals.Correction(cut(text, 500), "test")
+    ),
     "too late": lambda text, words: told(StaleVersion(asked(text)), words),
     "changed": lambda text, words: told(CardChanged(asked(text), (Translatable("“{r}”", r=text),)), words),
     "not allowed": lambda text, words: told(

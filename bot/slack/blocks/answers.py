@@ -17,8 +17,8 @@ from bot.domain.people import mentions
 from bot.slack.blocks.card import draw_card
 from bot.slack.blocks.card_buttons import plain_button
 from bot.slack.blocks.card_facts import BADGES, CardContext, excerpt
-from bot.slack.blocks.forms import complaint
 from bot.slack.blocks.mrkdwn import Block, Post, Row, literal, quote, section, when
+from bot.slack.blocks.refusals import complaint
 from bot.workflow.reviews import CLOSE
 
 log = structlog.get_logger(__name__)

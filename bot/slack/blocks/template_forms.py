@@ -93,7 +93,8 @@ def make_form(form: MakeForm, words: Translator) -> dict[str, Any]:
     """The form behind `/broadcast template new` and `edit`."""
     seen = form.seen
     values: Mapping[str, Any] = form.typed or ({"name": seen.name, **seen.values()} if seen else {})
-    name = forms.prefilled({"type": "plain_text_input", "max_length": NAME}, (values.get("name") or "")[:NAME])
+    known = (values.get("name") or "")[: forms.INPUT // 2]  # one that is too long opens, and is refused on submit
+    name = forms.prefilled({"type": "plain_text_input", "max_length": max(NAME, 2 * len(known))}, known)
     hint = words(
         "Write a slot in double braces. {examples} are filled in for each broadcast.",
         examples="{{city}}, {{city:20}}, {{price:number}}, {{day:date}}, {{at:time}}",

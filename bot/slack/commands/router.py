@@ -11,7 +11,7 @@ from bot.domain import slack_text, sms
 from bot.domain.clock import Clock
 from bot.domain.errors import InvalidRequest, NotAllowed, NotAMember
 from bot.domain.options import folded
-from bot.slack.blocks import answers, forms, mrkdwn
+from bot.slack.blocks import answers, mrkdwn, refusals
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.absences import AbsenceCommands
@@ -72,11 +72,11 @@ class Commands:
             if refused.error is not None and not isinstance(refused.error, NotAMember):
                 keeps = isinstance(refused.error, InvalidRequest | NotAllowed)  # else the database is in trouble
                 correct = await self._correction(name.lower(), rest, workspace_of(body), user_of(body), keeps=keeps)
-            return forms.complaint(refused.lines, shown, refused.words, correct=correct)
+            return refusals.complaint(refused.lines, shown, refused.words, correct=correct)
 
     async def _correction(
         self, verb: str, rest: str, workspace: str, user: str, *, keeps: bool = True
-    ) -> forms.Correction | None:
+    ) -> refusals.Correction | None:
         """What the form can be opened with to correct a refused command; None if no form can correct it.
 
         `keeps`: one that is too long for a button may be kept in the database.
@@ -84,9 +84,9 @@ class Commands:
         if verb == "template":
             of, rest = parse.first_word(rest)
             verb = f"{verb} {TEMPLATE_VERBS.get(folded(of), of.lower())}"
-        if verb not in forms.CORRECTED or not rest:
+        if verb not in refusals.CORRECTED or not rest:
             return None
-        correction = forms.Correction(rest, verb)
+        correction = refusals.Correction(rest, verb)
         kept = correction.fits or (keeps and await self.broadcasts.opened.keep_command(workspace, user, correction))
         return correction if kept else None
 
@@ -109,7 +109,7 @@ class Commands:
         if near:
             sentences.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
         sentences.append(asked.words("`/broadcast help` lists the commands."))
-        return forms.complaint([" ".join(sentences)], asked.line, asked.words, correct=correct)
+        return refusals.complaint([" ".join(sentences)], asked.line, asked.words, correct=correct)
 
     async def help(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show this help."""
