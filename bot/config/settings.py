@@ -245,8 +245,8 @@ class Settings(_Table):
     allow_private_hosts: bool = False
     grace: Duration = timedelta(minutes=10)
     report_after: Duration = timedelta(hours=24)
-    database_url: str = "sqlite:///bellcrier.db"
-    database_direct_url: str | None = None
+    database_url: str = Field(default="sqlite:///bellcrier.db", examples=["postgresql://user:password@host/name"])
+    database_direct_url: str | None = Field(default=None, examples=["postgresql://user:password@host/name"])
     slack_bot_token: SecretStr | None = Field(default=None, examples=["xoxb-…"])
     slack_app_token: SecretStr | None = Field(default=None, examples=["xapp-…"])
     slack_signing_secret: SecretStr | None = None

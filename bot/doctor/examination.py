@@ -18,7 +18,7 @@ from bot.doctor.workspace import check_slack
 from bot.domain.clock import now
 from bot.slack.client import SlackClient
 from bot.slack.directory import People
-from bot.storage.database import Database
+from bot.storage.database import Database, Unusable
 from bot.storage.engines import open_database
 
 TIMEOUT = 15  # seconds for one call to Slack
@@ -47,6 +47,8 @@ async def examine(settings: Settings, files: Iterable[Path] = (), wrong: Sequenc
     database, key = None, _key(settings, findings)
     try:
         database = _database(settings)
+    except Unusable as error:
+        findings.append(Finding("database", "error", str(error), "Check DATABASE_URL."))
     except Exception as error:
         findings.append(Finding("database", "error", f"It cannot be opened: {error}.", "Check DATABASE_URL."))
     accounts, unopened = open_each(settings, database, now, key or secrets.token_bytes(32))

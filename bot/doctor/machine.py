@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from bot.config.load import sqlite_file
 from bot.doctor.findings import Finding, Setup, halves
 from bot.storage import schema
 from bot.storage.database import Database, DatabaseBusy, DatabaseRefuses, Unusable
@@ -34,6 +35,8 @@ def _holds_secrets(file: Path) -> bool:
 
 
 async def check_database(setup: Setup) -> AsyncIterator[Finding]:
+    if setup.database is None and sqlite_file(setup.settings) is None:
+        return  # one that cannot be opened has its finding already
     if setup.database is None:
         cause = "There is no database yet. `bellcrier run` and `bellcrier db upgrade` make it."
         yield Finding("database", "ok", cause)

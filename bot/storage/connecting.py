@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -78,6 +79,8 @@ def sentence(error: BaseException) -> str:
     driver = _of_the_driver(error)
     if isinstance(driver, ssl.SSLCertVerificationError):
         return f"its certificate cannot be trusted: {driver.verify_message}"
+    if isinstance(driver, socket.gaierror):
+        return f"its host is not found: {driver.strerror}"
     if isinstance(driver, OSError):
         words = driver.strerror or str(driver)
         return type(driver).__name__ + (f": {words}" if words else "")

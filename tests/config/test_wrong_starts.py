@@ -146,7 +146,7 @@ IN_THE_FILE = [
     ),
     in_file('slack_client_id = "1.2"\nslack_client_secret = "<secret>"', "slack_client_secret", "blank or an example"),
     # the database
-    in_file(f'database_url = "mysql://u:{CANARY}@x/y"', "database_url", 'Write it like `database_url = "sqlite:///'),
+    in_file(f'database_url = "mysql://u:{CANARY}@x/y"', "database_url", 'Write it like `database_url = "postgresql://'),
     in_file('database_url = "bellcrier.db"', "database_url", "must be sqlite:///FILE or postgresql://"),
     in_file('database_url = ""', "database_url", "is blank"),
     in_file("database_url = 5", "database_url", "must be text, in quotes"),

@@ -13,6 +13,8 @@ import structlog
 import trustme
 from sqlalchemy.engine import make_url
 
+from bot.config.load import parse
+from bot.doctor.examination import examine
 from bot.storage.database import DatabaseRefuses, Unusable
 from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
@@ -145,3 +147,17 @@ async def test_when_nothing_is_heard_of_the_others_it_is_told_once_and_again_whe
         words = [entry["event"].split()[-1] for entry in logged if "notifications" in entry["event"]]
         assert words == ["second", "again"]
         await opened.close()
+
+
+async def test_doctor_says_what_the_server_says(certified: str) -> None:
+    (role, other), sentence = WRONG["the role"]
+    key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVoxMjM0NTY="
+    for url, told in (
+        (certified.replace(role, other, 1), sentence),
+        ("postgres://h/d?sslmode=verify-full&sslrootcert=/nowhere.pem", "the file /nowhere.pem cannot be read"),
+    ):
+        findings = [
+            each for each in await examine(parse({"database_url": url, "secret_key": key})) if "base" in each.id
+        ]
+        assert [(each.id, each.level) for each in findings] == [("database", "error")]
+        assert told in findings[0].cause
