@@ -35,6 +35,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 log_config=None,
                 access_log=False,
+                server_header=False,
                 lifespan="off",
                 backlog=ACCEPTED_AT_ONCE,
                 forwarded_allow_ips=list(limits.proxies),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -179,6 +180,43 @@ async def test_an_answer_has_half_a_minute(start: START) -> None:
     place.after(40)
     assert Stage.ANSWER in place.after(69)
     assert place.after(71) == []
+
+
+# --- what is no HTTP -------------------------------------------------------------------------------------------------
+
+CHUNKED = b"POST %s HTTP/1.1\r\nHost: bot\r\nTransfer-Encoding: chunked\r\n\r\n"
+#: What comes at once and what comes later, and the status of the answer; a 400 is to the whole.
+BROKEN = {
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"", 400),
+    "no host": (b"GET /echo HTTP/1.1\r\n\r\n", b"", 400),
+    "a length below nothing": (POST.replace(b"4", b"-4"), b"", 400),
+    "two lengths": (POST.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"), b"", 400),
+    "a broken chunk": (CHUNKED % b"/echo" + b"ZZ\r\n", b"", 400),
+    "a broken chunk, later": (CHUNKED % b"/echo", b"ZZ\r\n", 400),
+    "a broken second chunk": (CHUNKED % b"/echo" + b"2\r\nab\r\n", b"ZZ\r\n", 400),
+    "a broken chunk for nobody": (CHUNKED % b"/nowhere" + b"ZZ\r\n", b"", 400),
+    "a broken chunk after the answer": (CHUNKED % b"/nowhere", b"ZZ\r\n", 404),
+    "no second request": (GET, b"\x00\r\n\r\n", 200),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_what_is_no_http_is_refused_without_a_line_in_the_log(
+    start: START, caplog: pytest.LogCaptureFixture, case: str
+) -> None:
+    place, (first, later, status) = await start(), BROKEN[case]
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.server.config.port)
+    writer.write(first)
+    if later:
+        await until(lambda: place.connections and place.connections[0].cycle)
+    answer = await reader.readline() if status != 400 else b""
+    writer.write(later)
+    answer += await reader.read()  # until it is closed
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    await until(lambda: not place.server.server_state.tasks)
+    gc.collect()  # a task that failed says so when it goes
+    assert [record.msg for record in caplog.get_records("call") if record.levelname == "ERROR"] == []
 
 
 # --- how many --------------------------------------------------------------------------------------------------------
