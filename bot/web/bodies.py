@@ -8,6 +8,8 @@ from aiolimiter import AsyncLimiter
 from cachetools import LRUCache
 from starlette.requests import Request
 
+from bot.web.connections import peer_of
+
 SLACK_BODY = 1024 * 1024
 CALLBACK_BODY = 64 * 1024
 SMALL = 64 * 1024  # bytes that every body may have
@@ -15,7 +17,7 @@ LARGE = 32 * 1024 * 1024  # bytes beyond these that all bodies may have together
 
 
 class Guesses:
-    """Counts wrong tokens per address. Past `LIMIT` in a minute, that address's unknown tokens are not checked.
+    """Counts wrong tokens of each peer. Past `LIMIT` in a minute, that peer's unknown tokens are not checked.
 
     Tokens that were right before stay right, so vendors behind the same proxy as a guesser still get through.
     """
@@ -25,11 +27,12 @@ class Guesses:
     def __init__(self) -> None:
         self._wrong = LRUCache[str, AsyncLimiter](self.PEERS)
 
-    def too_many(self, peer: str) -> bool:
-        return peer in self._wrong and not self._wrong[peer].has_capacity()
+    def too_many(self, host: str) -> bool:
+        limiter = self._wrong.get(peer_of(host))
+        return limiter is not None and not limiter.has_capacity()
 
-    async def wrong(self, peer: str) -> None:
-        await self._wrong.setdefault(peer, AsyncLimiter(self.LIMIT, 60)).acquire()
+    async def wrong(self, host: str) -> None:
+        await self._wrong.setdefault(peer_of(host), AsyncLimiter(self.LIMIT, 60)).acquire()
 
 
 class TooLarge(Exception):

@@ -22,7 +22,7 @@ from bot.web.connections import Connection, Limits, Reason, Stage, open_files, p
 from bot.web.listening import Endpoint
 from bot.web.server import OUT_OF_FILES, QuietAccepts, Server
 from sandbox.server import Sandbox
-from tests.support.ground import StartBot, free_port
+from tests.support.ground import StartBot, free_port, some_later
 from tests.support.patience import until
 from tests.support.scrape import scrape
 
@@ -123,7 +123,7 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("case", SLOW)
+@pytest.mark.parametrize("case", some_later(SLOW))
 async def test_a_request_that_has_not_arrived_in_ten_seconds_is_given_up(start: START, case: str) -> None:
     first, stage = SLOW[case]
     place = await start()
@@ -200,7 +200,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("case", some_later(BROKEN))
 async def test_what_is_no_http_is_refused_without_a_line_in_the_log(
     start: START, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:

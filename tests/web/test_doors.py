@@ -426,9 +426,12 @@ async def test_who_guesses_tokens_is_not_listened_to_and_a_vendor_beside_it_is(
     assert (await bring(door, "encom/right")).status == 429  # it may be a guess, so it is not looked up
     assert (await bring(door, "encom/right", peer="b")).status == 200
     assert (await bring(door, "encom/right")).status == 200  # it was right before
+    here, beside = (f"2001:db8::{place}" for place in (1, 2))  # of one customer, who has 2**64 of them
+    assert [(await bring(door, "encom/wrong", peer=here)).status for _ in range(3)] == [404, 404, 404]
+    assert (await bring(door, "encom/wrong", peer=beside)).status == 429
     assert (await bring(door, octo, b'{"message_id": "s", "number": "+33600000000", "status": "SENT"}')).status == 200
     assert await counts(core, row) == {"sent": 1}
-    assert counted(door, "encom", 429) == 2
+    assert counted(door, "encom", 429) == 3
 
 
 async def test_a_token_that_is_known_is_known_for_its_own_account(door: CallbackDoor, row: Broadcast) -> None:
