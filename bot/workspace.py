@@ -12,6 +12,8 @@ from bot.adapters import all_placeholders
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings
 from bot.core import build_core
+from bot.doctor.examination import check_all
+from bot.doctor.findings import Finding, Setup
 from bot.domain.clock import micros
 from bot.domain.i18n import translator_for
 from bot.scheduler import PeriodicTask, Scheduler, Task
@@ -41,7 +43,7 @@ class Workspace:
     def __init__(
         self, runtime: Runtime, database: WorkspaceDatabase, patience: float, tell: Tell, on_call: OnCall
     ) -> None:
-        self.settings, self.database, self.tell = runtime.settings, database, tell
+        self.settings, self.database, self.tell, self.root = runtime.settings, database, tell, runtime
         self.runtime = replace(runtime, database=database, wake=self.wake)
         self.authorized: AuthorizeResult | None = None
         self.quick = slack_client(self.settings, int(patience), on_call)
@@ -51,7 +53,7 @@ class Workspace:
         self._build_painters()
         entrance = Entrance(self.workflow, self.people, patience, self.ours)
         parts = self.workflow, self.people, runtime.clock, self.reminders, self.showing
-        self.listeners = Listeners(*parts, entrance)
+        self.listeners = Listeners(*parts, entrance, self.examine)
         lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.audiences.audience_cache.lanes
         self.scheduler = Scheduler(*self._bells(), lanes=lanes)
 
@@ -84,6 +86,12 @@ class Workspace:
             PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
             PeriodicTask(Task.TROUBLES, 10.0, self.troubles.tick),
         )
+
+    async def examine(self) -> list[Finding]:
+        """Run the checks of `doctor`, with what this process has open."""
+        runtime = self.root
+        parts = runtime.settings, runtime.policies, runtime.providers
+        return await check_all(Setup(*parts, self.posting, self.people, runtime.database, runtime.key))
 
     @property
     def id(self) -> str:

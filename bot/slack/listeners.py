@@ -21,6 +21,7 @@ from bot.recurring.reminders import Reminders
 from bot.slack.buttons import Buttons
 from bot.slack.client import SlackClient, clients_like
 from bot.slack.commands.broadcasts import ShowingOf
+from bot.slack.commands.doctor import Examine
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
@@ -49,11 +50,12 @@ class Listeners:
         reminders: Reminders,
         showing_of: ShowingOf,
         entrance: Entrance,
+        examine: Examine,
     ) -> None:
         parts = (workflow, people, workflow.audiences, clock)
         recurring = Recurring(reminders, people, clock)
         self.live = LiveForm(workflow, clock, entrance, showing_of)
-        self.commands = Commands(*parts, showing_of, entrance, recurring, self.live.with_facts)
+        self.commands = Commands(*parts, showing_of, entrance, recurring, self.live.with_facts, examine)
         self.forms = FormHandlers(*parts, entrance, self.live.done)
         self.buttons = Buttons(workflow, workflow.audiences, clock, entrance, recurring, self.live.with_facts)
         self.reactions = Reactions(*parts, entrance.ours)

@@ -16,6 +16,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands, ShowingOf
+from bot.slack.commands.doctor import DoctorCommand, Examine
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.templates import VERBS as TEMPLATE_VERBS
 from bot.slack.commands.templates import TemplateCommands
@@ -39,6 +40,7 @@ class Commands:
         entrance: Entrance,
         recurring: Recurring,
         with_facts: WithFacts,
+        examine: Examine,
     ) -> None:
         self.audiences, self.entrance = audiences, entrance
         self.broadcasts = BroadcastCommands(workflow, people, audiences, clock, showing_of, recurring, with_facts)
@@ -46,6 +48,7 @@ class Commands:
             **self.broadcasts.table,
             **TemplateCommands(self.broadcasts).table,
             **AbsenceCommands(workflow.approvers.absences, clock).table,
+            **DoctorCommand(workflow, examine).table,
             "help": ("help", self.help),
         }
 
