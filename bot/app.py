@@ -20,6 +20,7 @@ from bot.config.runtime import Runtime
 from bot.config.settings import Settings
 from bot.domain.clock import SECOND, Clock, now
 from bot.domain.errors import CannotStart
+from bot.domain.i18n import translator_for
 from bot.heartbeat import EVERY, open_heartbeat
 from bot.peers import Peers
 from bot.scheduler import PeriodicTask, Scheduler, Task
@@ -30,6 +31,8 @@ from bot.slack.commands.broadcasts import ShowingOf
 from bot.slack.directory import People
 from bot.slack.greeting import greet, open_socket
 from bot.slack.listeners import bolt_app
+from bot.slack.operator_notices import OperatorNotices
+from bot.slack.self_check import SelfCheck
 from bot.storage import cards, keys, schema
 from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy, DatabaseRefuses
 from bot.storage.engines import open_database
@@ -77,7 +80,10 @@ class Bot:
         told = self.peers.tell, self.meters.count_slack_call
         self.home = Workspace(self.root, WorkspaceDatabase(self.database), patience, *told)
         self.home.use_token(settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None)
-        self.common = Scheduler(*self._common_bells())
+        self.self_check = SelfCheck(self.root, self.home.posting)
+        words = translator_for(settings.locale)
+        self.operator = OperatorNotices(self.root, lambda: self.home.id, self.self_check, words)
+        self.common = Scheduler(*self._common_bells(), lanes=[self.operator.lanes])
         self.workspaces = Workspaces(self.home, self.common)
         client = slack_client(settings, int(patience), self.meters.count_slack_call)
         self.slack = bolt_app(client, self.workspaces.listeners_of, self.workspaces.authorized_in)
@@ -87,6 +93,7 @@ class Bot:
 
     def _common_bells(self) -> tuple[PeriodicTask, ...]:
         return (
+            PeriodicTask(Task.OPERATOR, 10.0, self.operator.tick),
             PeriodicTask(Task.SEAL_AUDIT, 10.0, AuditSeals(self.root).tick),
             PeriodicTask(Task.RETENTION, 60.0, Retention(self.root).tick),
             *([PeriodicTask(Task.HEARTBEAT, EVERY, self.heartbeat.beat)] if self.heartbeat else []),
@@ -181,6 +188,7 @@ class Bot:
     async def _greet_slack(self) -> None:
         """Check the token now, not at the first command."""
         self.home.introduce(await greet(self.home.posting))
+        self.self_check.told = True
 
     def site(self) -> Starlette:
         door = None
@@ -193,11 +201,11 @@ class Bot:
     async def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Return whether the bot can work, and the state of each part with what stands still.
 
-        It can work if the database answers, Slack takes the token and its socket is up where there is one, no outbox
-        entry is too old, and nobody has asked it to stop.
+        It can work if the database answers and took the last write, Slack takes the token and its socket is up where
+        there is one, the clock agrees with Slack's, no outbox entry is too old, and nobody has asked it to stop.
         """
         process = "stopping" if self.home.dispatcher.switch.stopping else "ok"
-        parts = {"database": "ok", "slack": "ok", "process": process}
+        parts = {"database": "ok", "slack": "ok", "clock": "ok", **self.self_check.troubles(), "process": process}
         try:
             stops, since = await self.database.read(
                 lambda c: (keys.stops(c, self.clock()), cards.oldest_unshown(c, self.clock()))

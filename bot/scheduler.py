@@ -39,6 +39,7 @@ class Task(StrEnum):
     REVIEWS = "reviews"
     AUDIENCES = "audiences"
     TROUBLES = "troubles"
+    OPERATOR = "operator"
     HEARTBEAT = "heartbeat"
     SEAL_AUDIT = "seal_audit"
     RETENTION = "retention"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from bot.config.sources import Written
 from bot.doctor import machine, rules
 from bot.doctor.examination import examine
 from bot.doctor.findings import Finding
+from bot.sending.credit import is_low
+from bot.storage.tables import REVISION
+from providers.base import AccountSettings, Check
 from sandbox.server import Sandbox
-from tests.support.ground import changed, free_port, raw_settings
+from tests.support.ground import StartBot, changed, free_port, raw_settings
 
 BY_ID = dict[str, Finding]
 MISSING = object()
@@ -137,7 +142,7 @@ WRONG: dict[str, Case] = {
         "U0GUS is a guest; U0ZOE has left; U0ROB is a bot; U0NOBODY is nobody in this workspace", "Take them out",
     ),
     "approvers that nobody satisfies": Case(
-        {"approval.approvers": ["U0GUS"]}, "approval.quorum", "error", "only 0 people can approve", "Name more"
+        {"approval.approvers": ["U0GUS"]}, "approval.quorum", "error", "only 0 of the named", "Name more"
     ),
     "a group with somebody who left": Case(
         {}, "approval.approvers", "warning", "U0ZOE has left", "Take them out",
@@ -291,6 +296,57 @@ async def test_a_sound_setup_has_no_errors_and_nothing_is_written(sandbox: Sandb
     assert by_id(findings)["database"].cause.startswith("There is no database yet")
     assert list(tmp_path.iterdir()) == []
     assert not sandbox.delivery.sockets
+
+
+async def test_a_database_is_read_and_stays_as_it_is(sandbox: Sandbox, tmp_path: Path, sqlite_schema: Path) -> None:
+    shutil.copy(sqlite_schema, tmp_path / "bell.db")
+    before = (tmp_path / "bell.db").read_bytes()
+    findings = by_id(await found_in(sandbox, tmp_path, {}))
+    assert findings["database"].cause == f"The database is at revision {REVISION}."
+    assert [(path.name, path.read_bytes() == before) for path in tmp_path.iterdir()] == [("bell.db", True)]
+
+
+@pytest.mark.long
+async def test_the_public_address_is_asked_and_what_answers_is_told(
+    sandbox: Sandbox, start_bot: StartBot, tmp_path: Path
+) -> None:
+    bot = await start_bot(sandbox)
+    for address, level, cause in (
+        (bot.settings.public_url, "ok", "A bellcrier answers"),
+        (sandbox.url, "error", "is no bellcrier (HTTP 404)"),
+    ):
+        found = by_id(await found_in(sandbox, tmp_path / "other", {"public_url": address}))["public_url"]
+        assert (found.level, cause in found.cause, bool(found.fix)) == (level, True, level == "error")
+
+
+async def test_a_private_address_is_no_public_one(sandbox: Sandbox, tmp_path: Path) -> None:
+    for address, cause in (("https://10.0.0.1", "is a private address"), ("http://bell.example", "begin with https")):
+        changes = {"public_url": address, "allow_private_hosts": False}
+        found = by_id(await found_in(sandbox, tmp_path, changes))["public_url"]
+        assert (found.level, cause in found.cause) == ("error", True)
+
+
+EURO = "euros"
+
+
+@pytest.mark.parametrize(
+    ("credit", "unit", "least", "cost", "low"),
+    [
+        ("9.99", EURO, "10", None, True),
+        ("10", EURO, "10", "50 EUR", False),  # what the settings say decides alone
+        ("2.57", EURO, None, "2.58", True),
+        ("2.58", EURO, None, "2.58 EUR", False),
+        ("2", EURO, None, "2.58 USD", False),  # nobody can compare
+        ("2", None, None, "2.58 USD", True),
+        ("0", EURO, None, None, False),
+        (None, None, "10", "1", False),
+    ],
+)
+def test_credit_is_low_below_the_threshold_or_the_last_cost(
+    credit: str | None, unit: str | None, least: str | None, cost: str | None, low: bool
+) -> None:
+    account = AccountSettings.model_validate({"provider": "x", "base_url": "https://x", "low_credit": least})
+    assert is_low(Check(Decimal(credit) if credit else None, unit), account, cost) is low
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from bot.config.load import sqlite_file
 from bot.doctor.findings import Finding, Setup, halves
+from bot.slack.client import CLOCK_OFF, slacks_time
 from bot.storage import schema
 from bot.storage.database import Database, DatabaseBusy, DatabaseRefuses, Unusable
 from bot.storage.sqlite import SQLite
 
-CLOCK_OFF = 60.0  # seconds
 SECRET = re.compile(r"(?:token|secret|key|password)\w*[\"']?\s*=\s*[\"']?\w|://[^\s:/@]+:[^\s@]+@", re.IGNORECASE)
 
 
@@ -64,20 +63,12 @@ async def _database(database: Database) -> Finding:
     return Finding("database", "error", *halves(trouble))
 
 
-def clock_off(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds this clock is ahead of the one that these headers tell; None if they tell none."""
-    told = next((str(value) for key, value in dict(headers).items() if key.lower() == "date"), "")
-    try:
-        return time.time() - parsedate_to_datetime(told).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def clock(headers: Mapping[str, str]) -> Finding:
     """`headers`: of an answer of Slack's."""
-    off = clock_off(headers)
-    if off is None:
+    told = slacks_time(headers)
+    if told is None:
         return Finding("clock", "warning", "Slack did not tell its time.", "Check that this machine keeps time by NTP.")
+    off = time.time() - told
     if abs(off) > CLOCK_OFF:
         way = "ahead of" if off > 0 else "behind"
         return Finding("clock", "error", f"This clock is {abs(off):.0f} s {way} Slack's.", "Let NTP set it.")

@@ -153,7 +153,7 @@ async def _people(look: Standing, name: str, ids: tuple[str, ...]) -> Finding:
         fix = f"Take them out of {name}, or let an admin of Slack change what they are."
         named = {*ids} & {why.split()[0] for why in whys}
         return Finding(name, "error" if empty or named else "warning", cause, fix)
-    return Finding(name, "ok", f"{len(able)} people, all of them members here.")
+    return Finding(name, "ok", f"{len(able)} of them, and all are members here.")
 
 
 def _quorums(approval: ApprovalSettings) -> Iterator[tuple[str, tuple[str, ...], int]]:
@@ -168,9 +168,9 @@ async def _quorum(look: Standing, name: str, approvers: tuple[str, ...], quorum:
     """Check that enough people can approve: whoever asks for a broadcast never counts."""
     people = len({person for id in approvers for person in (await look.able(id))[0]})
     if people < quorum:
-        cause = f"It asks for {quorum} approvals, and only {people} people can approve."
+        cause = f"It asks for {quorum} approvals, and only {people} of the named people can approve."
         return Finding(name, "error", cause, "Name more approvers, or ask for fewer approvals.")
     if people == quorum:
         cause = f"All {people} approvers are needed, so none of them can ask for a broadcast themselves."
         return Finding(name, "warning", cause, "Name one more approver.")
-    return Finding(name, "ok", f"{people} people can give the {quorum} that it needs.")
+    return Finding(name, "ok", f"{people} people can approve, and it asks for {quorum}.")

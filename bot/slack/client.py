@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
 from time import perf_counter
 from typing import Any, Self
 
@@ -31,6 +32,9 @@ _EXPIRED = frozenset(
 
 
 OnCall = Callable[[str, float, str | None], None]  # Slack's method, seconds, what kind of error
+
+
+CLOCK_OFF = 60.0  # seconds that this machine's clock may be away from Slack's
 
 
 class SlackClient(AsyncWebClient):
@@ -120,6 +124,15 @@ def wait_asked(error: SlackApiError) -> float | None:
         named = error.response.headers.get("Retry-After")
         return float(named) if named is not None and named.isascii() and named.isdigit() else 1.0
     return 5.0 if error.response.status_code >= 500 or error_code(error) in BUSY else None
+
+
+def slacks_time(headers: Mapping[str, str]) -> float | None:
+    """Return the time that an answer's headers tell, in seconds since 1970; None if they tell none."""
+    told = next((str(value) for key, value in dict(headers).items() if key.lower() == "date"), "")
+    try:
+        return parsedate_to_datetime(told).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def is_late(error: Exception) -> bool:

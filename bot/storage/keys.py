@@ -86,6 +86,12 @@ class Breaker:
         return self.has_tripped and self.until > at
 
 
+def tripped(connection: Connection) -> frozenset[str]:
+    """The accounts whose vendor could not be reached lately, until it gives a clear answer."""
+    found = connection.execute(select(kept).where(kept.c.name.like("breaker:%")))
+    return frozenset(row.name.removeprefix("breaker:") for row in found if _breaker(row.value).has_tripped)
+
+
 def breaker(connection: Connection, account: str) -> Breaker:
     return _breaker(load_kept(connection, f"breaker:{account}"))
 
@@ -114,6 +120,28 @@ def resumed_at(connection: Connection, workspace: str) -> Micros:
 def set_paused(connection: Connection, workspace: str, by: str | None, at: Micros) -> None:
     """Pause all sending of this workspace. `by`: the admin; None resumes."""
     keep(connection, f"pause:{workspace}", by or "", at)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A trouble that admins know of: why, and since when."""
+
+    code: str
+    at: Micros
+
+
+def open_notices(connection: Connection) -> dict[str, Notice]:
+    """The troubles that have begun and not ended, by name."""
+    found = connection.execute(select(kept).where(kept.c.name.startswith("notice:", autoescape=True)))
+    return {row.name.removeprefix("notice:"): Notice(row.value, row.at) for row in found}
+
+
+def open_notice(connection: Connection, name: str, code: str, at: Micros) -> None:
+    keep(connection, f"notice:{name}", code, at)
+
+
+def close_notice(connection: Connection, name: str) -> None:
+    connection.execute(kept.delete().where(kept.c.name == f"notice:{name}"))
 
 
 def keep_form(
@@ -188,6 +216,11 @@ def lease_holder(connection: Connection, name: str, at: Micros) -> str | None:
     return holder if until > at else None
 
 
+def last_painter(connection: Connection) -> str | None:
+    """Return who held the lease of the painter last, whether or not it has run out."""
+    return _lease(connection, LEASE_OF_PAINTER)[0] or None
+
+
 def _lease(connection: Connection, name: str) -> tuple[str, Micros]:
     holder, until = read_pair(load_kept(connection, f"lease:{name}"), str)
     return holder or "", until
@@ -210,6 +243,12 @@ def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
 def replace_kept(connection: Connection, name: str, before: str, after: str) -> None:
     """Keep the same in another form, unless it has changed meanwhile."""
     connection.execute(update(kept).where(kept.c.name == name, kept.c.value == before).values(value=after))
+
+
+def try_to_write(connection: Connection, at: Micros) -> None:
+    """Write something that takes room, and take it away again: a value in its old place would need none."""
+    keep(connection, "write", "x" * 8192, at)
+    connection.execute(kept.delete().where(kept.c.name == "write"))
 
 
 # --- names of the keys -----------------------------------------------------------------------------------------------
@@ -271,3 +310,4 @@ def lease_of_quote(account: str) -> str:
 
 
 LEASE_OF_PAINTER = "paint"
+LEASE_OF_CREDIT = "credit"
