@@ -7,7 +7,6 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
-from slack_sdk.errors import SlackApiError
 
 from bot.app import Bot
 from bot.domain.clock import SECOND, moment, now
@@ -464,7 +463,7 @@ class Silent:
     """A Slack that answers every call with `error`, except for the first page of a channel's members."""
 
     def __init__(self, error: str) -> None:
-        self.error = SlackApiError("refused", {"ok": False, "error": error})
+        self.error = slack.refusal(error)
 
     async def conversations_info(self, channel: str) -> Json:
         raise self.error

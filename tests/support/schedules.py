@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
@@ -29,6 +28,7 @@ from bot.storage.votes import Vote, votes_for
 from bot.when.recurrence import Closed
 from tests.support.core import CLEO, TEAM, Core
 from tests.support.ground import in_order
+from tests.support.slack import refusal
 
 PARIS = ZoneInfo("Europe/Paris")
 HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
@@ -81,14 +81,14 @@ class Channel:
     async def post(self, channel: str, post: Post, metadata: Mapping[str, Any]) -> dict[str, str]:
         self.tried += 1
         if self.refuses:
-            raise SlackApiError("refused", {"ok": False, "error": self.refuses})
+            raise refusal(self.refuses)
         ts = f"{self.clock() // SECOND}.{len(self.posts) + 1:06}"
         self.posts[ts] = post
         return {"channel": channel, "ts": ts}
 
     async def change(self, channel: str, ts: str, post: Post) -> None:
         if self.refuses:
-            raise SlackApiError("refused", {"ok": False, "error": self.refuses})
+            raise refusal(self.refuses)
         self.posts[ts] = post
 
     @property

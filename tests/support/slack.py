@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from sqlalchemy import select
 
 from bot.app import Bot
@@ -16,6 +18,20 @@ from tests.support.ground import newest
 from tests.support.patience import until
 
 HERE = "C0CAMPAIGNS"
+
+
+def refusal(error: str) -> SlackApiError:
+    """What Slack's client raises when Slack refuses a call."""
+    answer = AsyncSlackResponse(
+        client=None,
+        http_verb="POST",
+        api_url="",
+        req_args={},
+        data={"ok": False, "error": error},
+        headers={},
+        status_code=200,
+    )
+    return SlackApiError("refused", answer)
 
 
 async def card(sandbox: Sandbox, index: int = 0) -> Json:
