@@ -109,6 +109,7 @@ class Bot:
             owner=self.owner,
             wake=lambda *tasks: self.workspaces.wake(*tasks),
             clock=self.clock,
+            on_receipts=lambda owners: self.watch.count_receipts(owners),
         )
 
     @property
@@ -244,4 +245,5 @@ class Bot:
             await account.aclose()
         if self.heartbeat is not None:
             await self.heartbeat.aclose()
+        await self.watch.aclose()
         await self.database.close()

@@ -20,7 +20,19 @@ SECRETS = (
     re.compile(r"(?<!\w)\+?\d[\d .-]{7,}\d(?!\w)"),  # telephone numbers
     re.compile(r"(?<=/callbacks/)\S+"),
 )
-NOISY = ("alembic", "httpx", "httpcore", "slack_bolt", "slack_sdk", "aiohttp", "apscheduler", "uvicorn", "asyncio")
+NOISY = (
+    "alembic",
+    "httpx",
+    "httpcore",
+    "slack_bolt",
+    "slack_sdk",
+    "aiohttp",
+    "apscheduler",
+    "uvicorn",
+    "asyncio",
+    "opentelemetry",
+    "urllib3",
+)
 
 
 def redact(text: str) -> str:

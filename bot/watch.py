@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import structlog
 
@@ -17,16 +18,23 @@ from bot.scheduler import Scheduler, Task
 from bot.slack.measured import MeasuredApp
 from bot.slack.publish.poster import UPDATES
 from bot.storage import figures
+from bot.storage.broadcast_rows import Owner
 from bot.storage.figures import Figures
 from bot.storage.tables import REVISION
 from bot.web.metrics import Meters, Samples
 from bot.workspaces import Workspaces
 from providers.base import Receipts
 
+if TYPE_CHECKING:
+    from bot.tracing import Tracing
+
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+P = ParamSpec("P")
 PATIENCE = 4.0  # seconds for a part to answer; Prometheus gives up after ten
 OLD_TICK = 60.0  # seconds since the last tick after which a dispatcher does no work
+#: OpenTelemetry's own names for where its spans go.
+COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 Gauge = dict[tuple[str, ...], float]
 
 
@@ -53,6 +61,23 @@ class Watch:
         bot.slack.on_request = self.meters.count_request
         for name, account in self.runtime.providers.items():
             account.calls.on_call = partial(self.meters.count_vendor_call, name)
+        self.tracing = open_tracing(self.runtime)
+        if self.tracing is not None:
+            self._trace(self.tracing)
+
+    def _trace(self, tracing: Tracing) -> None:
+        self.runtime.database.on_steps = _both(self.meters.count_steps, tracing.count_steps)
+        self.bot.slack.around = tracing.request
+        for name, account in self.runtime.providers.items():
+            account.calls.on_call = _both(account.calls.on_call, partial(tracing.count_vendor_call, name))
+
+    def count_receipts(self, owners: Iterable[Owner]) -> None:
+        if self.tracing is not None:
+            self.tracing.count_receipts(owners)
+
+    async def aclose(self) -> None:
+        if self.tracing is not None:
+            await self.tracing.aclose()
 
     def begin(self, scheduler: Scheduler) -> None:
         """Watch the ticks too, before they begin."""
@@ -118,6 +143,26 @@ class Watch:
             "bellcrier_slack_token_valid": {(): float(all(one.dead is None for one in every))},
             "bellcrier_slack_update_budget": {(): min((one.poster.budget for one in every), default=UPDATES)},
         }
+
+
+def open_tracing(runtime: Runtime) -> Tracing | None:
+    """Return what makes spans, if the environment names where to send them and the extra is installed."""
+    if not any(os.environ.get(name) for name in COLLECTORS):
+        return None
+    try:
+        from bot.tracing import Tracing
+    except ImportError:
+        log.warning("nothing is traced: pip install 'bellcrier[otel]', or leave out OTEL_EXPORTER_OTLP_ENDPOINT")
+        return None
+    return Tracing(runtime.key, runtime.owner)
+
+
+def _both(first: Callable[P, None], second: Callable[P, None]) -> Callable[P, None]:
+    def call(*told: P.args, **more: P.kwargs) -> None:
+        first(*told, **more)
+        second(*told, **more)
+
+    return call
 
 
 def _age(since: Micros | None, at: Micros) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -13,6 +13,7 @@ from bot.domain.clock import Clock, Micros, now, steady
 from bot.domain.hours import Policy
 from bot.scheduler import Wake
 from bot.storage import sql
+from bot.storage.broadcast_rows import Owner
 from bot.storage.database import Database
 
 
@@ -21,7 +22,7 @@ class Runtime:
     """`owner` names this process in the leases that it takes; `key` makes tokens that nobody can guess.
 
     `clock` is the wall clock, `monotonic` the steady one in seconds, and `lease_clock` the database's own, by which
-    processes on several machines judge each other's leases.
+    processes on several machines judge each other's leases. `on_receipts` is told whose receipts were stored.
     """
 
     settings: Settings
@@ -34,3 +35,4 @@ class Runtime:
     clock: Clock = now
     monotonic: Callable[[], float] = steady
     lease_clock: Callable[[Connection], Micros | None] = sql.database_time
+    on_receipts: Callable[[Iterable[Owner]], None] = lambda _: None

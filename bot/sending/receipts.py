@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
 
@@ -40,6 +40,14 @@ class Recorded:
     news: bool
 
 
+@dataclass
+class Came:
+    """What a transaction leaves to do after it: tasks that now have work, and the owners of what was recorded."""
+
+    tasks: set[Task] = field(default_factory=set)
+    owners: set[Owner] = field(default_factory=set)
+
+
 @dataclass(frozen=True)
 class _Batch:
     """Receipts that arrived together, and a future that tells the caller whether they were news."""
@@ -59,6 +67,7 @@ class Receiver:
     def __init__(self, runtime: Runtime, proofs: DeliveryProofs) -> None:
         self.database, self.providers, self.proofs = runtime.database, runtime.providers, proofs
         self.clock, self.key, self.wake = runtime.clock, runtime.key, runtime.wake
+        self.on_receipts = runtime.on_receipts
         self._waiting: list[_Batch] = []
         self._together = TOGETHER
         self._recording: asyncio.Task[None] | None = None
@@ -88,9 +97,9 @@ class Receiver:
         while self._waiting:
             number = self._fitting()
             group, self._waiting = self._waiting[:number], self._waiting[number:]
-            wakes = set[Task]()
+            came = Came()
             try:
-                news = await self.database.write(partial(self._record, group=group, wakes=wakes))
+                news = await self.database.write(partial(self._record, group=group, came=came))
             except DatabaseBusy as error:
                 if len(group) > FEWEST and not isinstance(error, OutOfOrder):
                     self._together = len(group) // 2
@@ -101,7 +110,7 @@ class Receiver:
             except BaseException as error:
                 await self._record_alone(group, error)
             else:
-                self._wake(wakes)
+                self._wake(came)
                 self._resolve(group, news)
                 self._together = min(2 * self._together, TOGETHER)
 
@@ -118,19 +127,20 @@ class Receiver:
                 raise error
             return
         for batch in group:
-            wakes = set[Task]()
+            came = Came()
             try:
-                self._resolve([batch], await self.database.write(partial(self._record, group=[batch], wakes=wakes)))
-                self._wake(wakes)
+                self._resolve([batch], await self.database.write(partial(self._record, group=[batch], came=came)))
+                self._wake(came)
             except BaseException as alone:
                 self._resolve([batch], [alone])
                 if not isinstance(alone, Exception):
                     raise
 
-    def _wake(self, tasks: set[Task]) -> None:
-        """Wake these tasks. What is drawn or told a moment later needs no wake: the ticks come as often."""
-        if tasks:
-            self.wake(*tasks)
+    def _wake(self, came: Came) -> None:
+        """Wake the tasks. What is drawn or told a moment later needs no wake: the ticks come as often."""
+        self.on_receipts(came.owners)
+        if came.tasks:
+            self.wake(*came.tasks)
 
     @staticmethod
     def _resolve(group: list[_Batch], outcomes: Sequence[bool | BaseException]) -> None:
@@ -144,10 +154,10 @@ class Receiver:
             else:
                 batch.news.set_result(outcome)
 
-    def _record(self, connection: Connection, group: list[_Batch], wakes: set[Task] | None = None) -> list[bool]:
+    def _record(self, connection: Connection, group: list[_Batch], came: Came | None = None) -> list[bool]:
         """Write a group of batches. Return for each whether it was news of a broadcast.
 
-        The number of queries does not depend on the number of receipts. `wakes` receives the tasks that now have work.
+        The number of queries does not depend on the number of receipts. `came` receives what it leaves to do.
         """
         owners = self._owners(connection, group)
         rows = receipts.followed(connection, set(owners.values()))
@@ -162,8 +172,9 @@ class Receiver:
         numbered = zip(owned, sources, recorded.news, strict=True)
         news = [(one, number) for one, number, is_new in numbered if is_new and one.owner]
         due = self._follow(connection, recorded.moved, [one for one, _ in news])
-        if wakes is not None:
-            wakes.update(due)
+        if came is not None:
+            came.tasks.update(due)
+            came.owners.update(recorded.moved)
         with_news = {number for _, number in news}
         return [number in with_news for number in range(len(group))]
 

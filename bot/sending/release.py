@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from contextlib import suppress
+from contextvars import ContextVar
 
 import structlog
 from sqlalchemy import Connection
@@ -46,6 +47,9 @@ from providers.guard import ReleaseGuard
 
 log = structlog.get_logger(__name__)
 
+#: The broadcast that this task carries to its outcome, for whoever measures what it does.
+CLAIMED: ContextVar[Broadcast | None] = ContextVar("claimed", default=None)
+
 
 class Releaser:
     """Carries a claimed broadcast over the point of no return, and makes the one call that makes phones ring.
@@ -76,6 +80,7 @@ class Releaser:
 
         `deadline`, in `monotonic` time: when it must be ready for the release, before the lease of its claim ends.
         """
+        CLAIMED.set(claimed)
         row: Broadcast | None = claimed
         try:
             if not await self.workflow.validity.still_approved(claimed):
@@ -107,6 +112,7 @@ class Releaser:
 
     async def stage_early(self, row: Broadcast, deadline: float | None = None) -> None:
         """Prepare a broadcast that is not due yet. Whatever happens, the row is free again afterwards."""
+        CLAIMED.set(row)
         error: Exception | None = None
         try:
             await self._prepare(row, self.monotonic() + self.leases.staging if deadline is None else deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -26,15 +27,17 @@ class MeasuredApp(AsyncApp):
     """Tells how long each request from Slack took until its answer, whether it came by socket or by HTTP."""
 
     on_request: OnRequest = staticmethod(lambda *_: None)
+    around: Callable[[str], AbstractContextManager[None]] = staticmethod(lambda _: nullcontext())  # by its kind
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
-        began, status = perf_counter(), "error"
+        kind, began, status = kind_of(req.body), perf_counter(), "error"
         try:
-            response = await super().async_dispatch(req)
+            with self.around(kind):
+                response = await super().async_dispatch(req)
             status = str(response.status)
             return response
         finally:
-            self.on_request(kind_of(req.body), status, perf_counter() - began)
+            self.on_request(kind, status, perf_counter() - began)
 
 
 def kind_of(body: Mapping[str, Any]) -> str:

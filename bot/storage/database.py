@@ -72,7 +72,7 @@ class Database(ABC):
 
     patience = PATIENCE
     _home: asyncio.AbstractEventLoop | None = None
-    #: Called with the steps of broadcasts after each commit that holds some, perhaps from another thread.
+    #: Called with the steps of broadcasts after each commit that holds some, in the context of whoever asked for it.
     on_steps: Told = staticmethod(lambda _: None)
     #: Called after each transaction: "read" or "write", its seconds, and its error.
     on_end: OnEnd = staticmethod(lambda *_: None)

@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from bot.domain.clock import steady
-from bot.storage import steps
 from bot.storage.database import (
     BUSY_SECONDS,
     OWN,
@@ -35,6 +35,7 @@ from bot.storage.database import (
     Work,
 )
 from bot.storage.failing_rows import FailingRows
+from bot.storage.steps import TakenStep, Told, with_steps
 
 GROUP = 64
 PRAGMAS = (
@@ -50,22 +51,25 @@ PRAGMAS = (
 class _Waiting:
     """A write in the queue, and until when (`steady`) it waits for a lock."""
 
-    work: Work[Any]
+    work: Work[tuple[Any, list[TakenStep]]]
     future: asyncio.Future[Any]
     until: float
+    context: Context = field(default_factory=copy_context)  # of whoever asked for it
 
     @property
     def patience(self) -> float:
         return max(self.until - steady(), 0.0)
 
-    def settle(self, outcome: Any) -> None:
+    def settle(self, outcome: Any, tell: Told) -> None:
         """Hand over the outcome. A caller that was cancelled meanwhile gets no answer, but its write stays."""
+        result, taken = (None, []) if isinstance(outcome, BaseException) else outcome
+        self.context.run(tell, taken)
         if self.future.done():
             return
         if isinstance(outcome, BaseException):
             self.future.set_exception(outcome)
         else:
-            self.future.set_result(outcome)
+            self.future.set_result(result)
 
 
 class DatabaseFile:
@@ -173,7 +177,7 @@ class SQLite(Database):
     async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
         self._stay_home()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(work, future, steady() + self.busy))
+        self._queue.append(_Waiting(with_steps(work), future, steady() + self.busy))
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._drain_queue())
         with self._timed("write"):
@@ -205,7 +209,7 @@ class SQLite(Database):
                 if type(outcome) is DatabaseBusy and waiting.patience > self.SHORTEST_WAIT:
                     again.append(waiting)  # it came later, and may wait for the lock as long as the others did
                 else:
-                    waiting.settle(outcome)
+                    waiting.settle(outcome, self._tell)
             self._queue = again + self._queue
 
     def _commit_group(self, group: list[Work[Any]], wait: float) -> list[Any]:
@@ -216,15 +220,13 @@ class SQLite(Database):
                 driver = cast("sqlite3.Connection", connection.connection.driver_connection)
                 driver.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
                 connection.begin()
-                steps.forget(connection)  # of a transaction that failed on the same connection
                 if len(group) == 1:
                     outcomes = [group[0](connection)]
                 else:
                     outcomes = [self._one_of_many(connection, driver, work) for work in group]
                 self._still_there(driver)
-                committing, taken = True, steps.taken(connection)
+                committing = True
                 connection.commit()
-                self._tell(taken)
                 return outcomes
         except Exception as error:
             problem = self._our_error(error)
@@ -233,12 +235,10 @@ class SQLite(Database):
             return [problem] * len(group)
 
     def _one_of_many(self, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
-        before = steps.number(connection)
         try:
             with connection.begin_nested():
                 return work(connection)
         except Exception as error:
-            steps.forget(connection, before)
             self._still_there(driver)
             return self._our_error(error)
 

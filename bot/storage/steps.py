@@ -60,7 +60,7 @@ def with_steps(work: Callable[[Connection], T]) -> Callable[[Connection], tuple[
     """Return work that also returns the steps that it takes."""
 
     def run(connection: Connection) -> tuple[T, list[TakenStep]]:
-        forget(connection)  # of a transaction that failed on the same connection
+        forget(connection)  # those of work that failed on the same connection
         return work(connection), taken(connection)
 
     return run
