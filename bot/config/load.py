@@ -95,9 +95,19 @@ def require_slack(settings: Settings) -> None:
 def missing_of_slack(settings: Settings) -> Iterator[str]:
     """What is missing to reach Slack, and for Slack to reach the bot."""
     if not settings.is_written("slack_bot_token"):
-        yield "SLACK_BOT_TOKEN: it is missing. Copy the bot token (xoxb-…) from the app's page at Slack."
+        what = "it is missing. Copy the bot token (xoxb-…) from the app's page at Slack."
+        yield f"SLACK_BOT_TOKEN: {what}{_meant(settings, 'SLACK_BOT_TOKEN')}"
     if not settings.is_written("slack_app_token") and not settings.is_written("slack_signing_secret"):
-        yield "SLACK_APP_TOKEN: it is missing. Set it (xapp-…) for Socket Mode, or SLACK_SIGNING_SECRET for HTTP."
+        what = "it is missing. Set it (xapp-…) for Socket Mode, or SLACK_SIGNING_SECRET for HTTP."
+        yield f"SLACK_APP_TOKEN: {what}{_meant(settings, 'SLACK_APP_TOKEN', 'SLACK_SIGNING_SECRET')}"
+
+
+def _meant(settings: Settings, *names: str) -> str:
+    """Return a question about a variable that may be meant for one of these."""
+    for name in names:
+        if (other := settings.written().look_alike(name)) is not None:
+            return f" Is {other} meant to be {name}?"
+    return ""
 
 
 def secret_key_for(settings: Settings) -> bytes:

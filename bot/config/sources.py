@@ -7,6 +7,7 @@ and reads a token of digits as a number.
 from __future__ import annotations
 
 import copy
+import difflib
 import io
 import re
 import tomllib
@@ -66,7 +67,7 @@ class Written:
     """The settings as somebody wrote them, and where.
 
     `file`: the name of the settings file, with what it holds in `in_file`. `variables`: what sets the others.
-    `wrong`: what cannot be read, a line each.
+    `wrong`: what cannot be read, a line each. `others`: variables about Slack that set nothing.
     """
 
     tree: dict[str, Any]
@@ -74,6 +75,13 @@ class Written:
     in_file: Mapping[str, Any] = field(default_factory=dict)
     variables: dict[Steps, Variable] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    others: tuple[Variable, ...] = ()
+
+    def look_alike(self, name: str) -> Variable | None:
+        """Return a variable that sets nothing, and whose name is nearly this one."""
+        others = {variable.name: variable for variable in self.others}
+        near = difflib.get_close_matches(name, others, n=1, cutoff=0.85)
+        return others[near[0]] if near else None
 
     def named(self, steps: Steps) -> str:
         """Return the name of a setting as somebody wrote it, with the place where they did."""
@@ -81,7 +89,7 @@ class Written:
             return str(variable)
         if self.file or not self.variables:
             return f"{dotted(steps)} in {self.file}" if self.file else dotted(steps)
-        return f"{variable_name(steps)} in the environment"
+        return variable_name(steps)
 
     def variable(self, steps: Steps) -> Variable | None:
         """Return the variable that sets this, or something around it, or something in it; None if the file does."""
@@ -120,7 +128,9 @@ def dotted(steps: Steps) -> str:
 
 
 def variable_name(steps: Steps) -> str:
-    return PREFIX + "__".join(str(step) for step in steps).upper()
+    """Return the name under which the environment sets this."""
+    usual = next((name for name, setting in CONVENTIONAL.items() if (setting,) == steps), None)
+    return usual or PREFIX + "__".join(str(step) for step in steps).upper()
 
 
 def gather(path: Path | None, environ: Mapping[str, str]) -> Written:
@@ -129,11 +139,12 @@ def gather(path: Path | None, environ: Mapping[str, str]) -> Written:
     variables = _dotenv(wrong) | {
         name: Variable(name, value, "the environment")
         for name, value in environ.items()
-        if name.startswith((*CONVENTIONAL, PREFIX)) or name == "CREDENTIALS_DIRECTORY"
+        if name.startswith((*CONVENTIONAL, PREFIX, "SLACK")) or name == "CREDENTIALS_DIRECTORY"
     }
     file, source = _file(path, variables)
     in_file = _read_file(file, source, wrong)
     written = Written(copy.deepcopy(in_file), str(file) if in_file else "", in_file, wrong=wrong)
+    written.others = tuple(one for one in variables.values() if "SLACK" in one.name and not one.sets)
     if not wrong:  # without a part of what is written, all else looks wrong
         for variable in _in_order(_with_files(variables, wrong)):
             _place(written, variable)

@@ -290,6 +290,8 @@ IN_THE_ENVIRONMENT = [
     Start((("BELLCRIER_AUDIENCES__VIP__ACCOUNT in the environment: ", "is missing"),), env={"BELLCRIER_AUDIENCES__VIP__ID": "5"}),
     Start((("BELLCRIER_ACCOUNTS__NEW__PROVIDER in the environment: ", "is missing"),), env={"BELLCRIER_ACCOUNTS__NEW__TOKEN": "t-1"}),
     Start((("SLACK_BOT_TOKEN: ", "it is missing. Copy the bot token (xoxb-…) from the app's page"),), env={"SLACK_BOT_TOKEN": ""}),
+    Start((("SLACK_BOT_TOKEN: ", "Is SLACK_BOT_TOKN in the environment meant to be SLACK_BOT_TOKEN?"),), env={"SLACK_BOT_TOKEN": "", "SLACK_BOT_TOKN": CANARY}),
+    Start((("SLACK_APP_TOKEN: ", "Is SLACK_SIGNIN_SECRET in .env meant to be SLACK_SIGNING_SECRET?"),), env={"SLACK_APP_TOKEN": ""}, dotenv=f"SLACK_SIGNIN_SECRET={CANARY}"),
     Start((("SLACK_APP_TOKEN: ", "it is missing. Set it (xapp-…) for Socket Mode, or SLACK_SIGNING_SECRET"),), env={"SLACK_APP_TOKEN": ""}),
 ]  # fmt: skip
 IN_DOTENV = [
