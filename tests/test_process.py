@@ -333,6 +333,16 @@ async def test_a_dead_slack_token_or_a_taken_port_is_said_in_one_line(
 
 
 @pytest.mark.long
+async def test_an_address_of_another_machine_is_told_as_that_and_not_as_a_taken_port(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    settings_file(tmp_path, sandbox, bot_port)
+    code, told = await (await shell("run", "--host", "203.0.113.9", env=TOKENS)).ends()
+    assert (code, told.count("\n")) == (2, 1)
+    assert told.startswith("bellcrier: --host: 203.0.113.9 is no address of this machine. Write one that is")
+
+
+@pytest.mark.long
 async def test_a_dead_app_token_is_said_in_one_line_instead_of_waiting_for_ever(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:

@@ -168,6 +168,7 @@ class SQLite(Database):
         self._queue: list[_Waiting] = []
         self._drain: asyncio.Task[None] | None = None
         self._lock_file: int | None = None
+        self._checking: sqlite3.Connection | None = None
         self._sound = self._hurt = False  # the whole file was checked; a page was unreadable since
 
     @property
@@ -265,6 +266,7 @@ class SQLite(Database):
         try:
             with self._reader.begin() as connection:
                 sound = self._sound or self.file.was_left_sound()
+                self._checking = cast("sqlite3.Connection", connection.connection.driver_connection)
                 if not sound and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
                     raise self.file.damaged()
                 if used and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one() == 0:
@@ -277,6 +279,8 @@ class SQLite(Database):
             if sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self.file.damaged() from None
             raise self._our_error(error) from None
+        finally:
+            self._checking = None
         self._sound = True
 
     def claim_dispatch(self) -> None:
@@ -301,6 +305,8 @@ class SQLite(Database):
     async def close(self) -> None:
         if self._drain is not None:
             await self._drain
+        if (checking := self._checking) is not None:  # a start was given up; to check a large file takes minutes
+            checking.interrupt()
         self._writing.shutdown()
         self._reading.shutdown()
         self.engine.dispose()
