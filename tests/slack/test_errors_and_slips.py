@@ -59,7 +59,7 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
 ) -> None:
     posted = await approved(sandbox)
     await settled(bot, State.SENT)
-    tell = bot.tracker.poller._post_progress
+    tell = bot.home.tracker.poller._post_progress
     broken: list[bool] = []
 
     def twice_broken(connection: Connection) -> int:
@@ -68,7 +68,7 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
             raise RuntimeError("Soldes demain")
         return tell(connection)
 
-    monkeypatch.setattr(bot.tracker.poller, "_post_progress", twice_broken)
+    monkeypatch.setattr(bot.home.tracker.poller, "_post_progress", twice_broken)
     await sandbox.vendors.deliver("encom", "22", "OK")
     await sandbox.until(lambda: "sent 2" in thread_text(sandbox, posted["ts"]))
     assert len(broken) == 2
