@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import structlog
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_sdk.signature import SignatureVerifier
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from bot.adapters import open_accounts, policies_of
 from bot.config.load import secret_key_for
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings
+from bot.config.workspaces import is_for_many
 from bot.domain.clock import SECOND, Clock, now
 from bot.domain.errors import CannotStart
 from bot.domain.i18n import translator_for
@@ -29,18 +30,19 @@ from bot.sending.tracker import Tracker
 from bot.slack.client import SlackClient
 from bot.slack.commands.broadcasts import ShowingOf
 from bot.slack.directory import People
-from bot.slack.greeting import greet, open_socket
+from bot.slack.greeting import open_socket
+from bot.slack.installed import exchange
 from bot.slack.listeners import bolt_app
 from bot.slack.operator_notices import OperatorNotices
 from bot.slack.self_check import SelfCheck
-from bot.storage import cards, keys, schema
+from bot.storage import keys, schema
 from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy, DatabaseRefuses
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
-from bot.storage.scoped import WorkspaceDatabase
 from bot.watch import Watch
 from bot.web.callbacks import CallbackDoor
 from bot.web.connections import Limits, open_files, room
+from bot.web.install import InstallDoor
 from bot.web.listening import Endpoint
 from bot.web.metrics import Meters, metrics_site
 from bot.web.server import SHUTDOWN, Server
@@ -49,8 +51,8 @@ from bot.web.slack import SlackDoor
 from bot.workflow.audit_seals import AuditSeals
 from bot.workflow.retention import Retention
 from bot.workflow.workflow import Workflow
-from bot.workspace import Workspace, slack_client
-from bot.workspaces import Workspaces
+from bot.workspace import POSTING_TIMEOUT, Workspace, slack_client
+from bot.workspaces import InstalledWorkspaces, longest_call, open_workspaces
 
 log = structlog.get_logger(__name__)
 
@@ -77,25 +79,24 @@ class Bot:
         self.peers = Peers(self.database)
         self.root = self._root()
         self.tracker = Tracker(self.root)
+        self.many = is_for_many(settings)
         told = self.peers.tell, self.meters.count_slack_call
-        self.home = Workspace(self.root, WorkspaceDatabase(self.database), patience, *told)
-        self.home.use_token(settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None)
-        self.self_check = SelfCheck(self.root, self.home.posting)
+        self.workspaces = open_workspaces(self.root, patience, *told)
+        self.self_check = SelfCheck(self.root, None if self.many else self.home.posting)
         words = translator_for(settings.locale)
         self.operator = OperatorNotices(self.root, lambda: self.home.id, self.self_check, words)
-        self.common = Scheduler(*self._common_bells(), lanes=[self.operator.lanes])
-        self.workspaces = Workspaces(self.home, self.common)
-        client = slack_client(settings, int(patience), self.meters.count_slack_call)
-        self.slack = bolt_app(client, self.workspaces.listeners_of, self.workspaces.authorized_in)
+        self.common = self.workspaces.common = Scheduler(*self._common_bells(), lanes=[self.operator.lanes])
+        self.slack = bolt_app(self._client(int(patience)), self.workspaces)
         self.watch = Watch(self)
         self.socket: AsyncSocketModeHandler | None = None
         self.servers: list[Server] = []
 
     def _common_bells(self) -> tuple[PeriodicTask, ...]:
         return (
-            PeriodicTask(Task.OPERATOR, 10.0, self.operator.tick),
+            PeriodicTask(Task.OPERATOR, 10.0, self.self_check.look if self.many else self.operator.tick),
             PeriodicTask(Task.SEAL_AUDIT, 10.0, AuditSeals(self.root).tick),
             PeriodicTask(Task.RETENTION, 60.0, Retention(self.root).tick),
+            *([PeriodicTask(Task.WORKSPACES, 10.0, lambda: self.workspaces.refresh())] if self.many else []),
             *([PeriodicTask(Task.HEARTBEAT, EVERY, self.heartbeat.beat)] if self.heartbeat else []),
         )
 
@@ -111,6 +112,15 @@ class Bot:
             clock=self.clock,
             on_receipts=lambda owners: self.watch.count_receipts(owners),
         )
+
+    def _client(self, timeout: int) -> SlackClient:
+        return slack_client(self.settings, timeout, self.meters.count_slack_call)
+
+    @property
+    def home(self) -> Workspace:
+        """The only workspace. Where there are many, there is none such."""
+        (found,) = self.workspaces.all
+        return found
 
     @property
     def workflow(self) -> Workflow:
@@ -142,14 +152,14 @@ class Bot:
         """
         await self._open_database()
         await self._listen(host, port)
-        await self._greet_slack()
-        for scheduler in (self.common, self.home.scheduler):
-            self.watch.begin(scheduler)
-            scheduler.start()
+        await self.workspaces.open(self.watch.begin)
+        self.self_check.told = not self.many
+        self.watch.begin(self.common)
+        self.common.start()
         await self.database.listen(self.workspaces.told)
         if self.settings.slack_app_token is not None:
             token = self.settings.slack_app_token.get_secret_value()
-            self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self.posting)
+            self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self._client(POSTING_TIMEOUT))
             await open_socket(self.socket)
 
     async def _listen(self, host: str, port: int) -> None:
@@ -186,18 +196,24 @@ class Bot:
         elif trouble := schema.schema_trouble(revision):
             raise CannotStart(trouble)
 
-    async def _greet_slack(self) -> None:
-        """Check the token now, not at the first command."""
-        self.home.introduce(await greet(self.home.posting))
-        self.self_check.told = True
-
     def site(self) -> Starlette:
         door = None
         if self.settings.slack_app_token is None and self.settings.slack_signing_secret is not None:
             verifier = SignatureVerifier(self.settings.slack_signing_secret.get_secret_value())
             door = SlackDoor(self.slack, verifier, self.meters, self.workspaces.greeted)
         callbacks = CallbackDoor(self.database, self.tracker, self.providers, self.key, self.meters)
-        return public_site(door, callbacks, Health(self.ready))
+        return public_site(door, callbacks, Health(self.ready), self._install_routes())
+
+    def _install_routes(self) -> Iterable[Route]:
+        served = self.workspaces
+        if not isinstance(served, InstalledWorkspaces):
+            return ()
+        client = self._client(POSTING_TIMEOUT)
+
+        async def install(code: str, back: str) -> None:
+            await served.installed(await exchange(client, self.settings, code, back))
+
+        return InstallDoor(self.settings, self.key, self.clock, install).routes()
 
     async def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Return whether the bot can work, and the state of each part with what stands still.
@@ -205,12 +221,11 @@ class Bot:
         It can work if the database answers and took the last write, Slack takes the token and its socket is up where
         there is one, the clock agrees with Slack's, no outbox entry is too old, and nobody has asked it to stop.
         """
-        process = "stopping" if self.home.dispatcher.switch.stopping else "ok"
+        process = "stopping" if self.workspaces.stopping else "ok"
         parts = {"database": "ok", "slack": "ok", "clock": "ok", **self.self_check.troubles(), "process": process}
         try:
-            stops, since = await self.database.read(
-                lambda c: (keys.stops(c, self.clock()), cards.oldest_unshown(c, self.clock()))
-            )
+            stops = await self.database.read(lambda c: keys.stops(c, self.clock()))
+            since = await self.workspaces.oldest_unshown(self.clock())
         except Exception:
             log.exception("the database does not answer")
             parts["database"], stops, since = "no answer", keys.Stops(frozenset(), {}), None
@@ -218,13 +233,15 @@ class Bot:
             parts["slack"] = "it has not answered since the start"
         if self.socket is not None and not await self.socket.client.is_connected():
             parts["slack"] = "not connected"
-        if dead := self.home.dead:
-            parts["slack"] = f"the token is not taken: {dead}"
+        dead = {one.id: f"the token is not taken: {one.dead}" for one in self.workspaces.all if one.dead}
+        if dead and not self.many:
+            parts["slack"] = next(iter(dead.values()))
         waits = (self.clock() - since) // SECOND if since is not None else 0
         parts["outbox"] = "ok" if waits <= OLD_OUTBOX else f"the oldest entry waits for {waits} seconds"
         ready = all(part == "ok" for part in parts.values())
         parts |= {f"trouble:{failing.work}:{failing.id}": str(failing) for failing in self.database.failing_rows.all()}
         parts |= {"notifications": f"looking each half second: {self.database.deaf}"} if self.database.deaf else {}
+        parts |= {f"workspace:{id}": said for id, said in dead.items() if self.many}
         parts |= {f"pause:{workspace}": "all sending is paused" for workspace in stops.paused}
         return ready, parts | {f"breaker:{account}": "the vendor cannot be reached" for account in stops.away}
 
@@ -232,9 +249,7 @@ class Bot:
         """Start no new sends, give those in flight their deadline, and write down every answer."""
         if self.socket is not None:
             await self.socket.close_async()
-        longest = max((provider.settings.timeout for provider in self.providers.values()), default=0.0)
-        await asyncio.gather(*(workspace.stop_sending(longest + 1) for workspace in self.workspaces.all))
-        await asyncio.gather(self.common.stop(SHUTDOWN), *(one.stop(SHUTDOWN) for one in self.workspaces.all))
+        await self.workspaces.stop(longest_call(self.providers) + 1, SHUTDOWN)
         for server in self.servers:
             await server.stop()
         await self.close()

@@ -181,6 +181,7 @@ def manifest(url: str | None) -> None:
 
 def _over_http(content: dict[str, Any], address: str) -> None:
     content["settings"]["socket_mode_enabled"] = False
+    content["oauth_config"]["redirect_urls"] = [address.replace("/slack/events", "/slack/oauth_redirect")]
     content["settings"]["event_subscriptions"]["request_url"] = address
     content["settings"]["interactivity"]["request_url"] = address
     content["settings"]["interactivity"]["message_menu_options_url"] = address  # for the audiences in the form

@@ -40,6 +40,7 @@ class Task(StrEnum):
     AUDIENCES = "audiences"
     TROUBLES = "troubles"
     OPERATOR = "operator"
+    WORKSPACES = "workspaces"
     HEARTBEAT = "heartbeat"
     SEAL_AUDIT = "seal_audit"
     RETENTION = "retention"

@@ -121,6 +121,9 @@ class Workspace:
             self.scheduler.wake(*tasks)
             self.tell(self.id, tasks)
 
+    def start(self) -> None:
+        self.scheduler.start()
+
     async def stop_sending(self, patience: float) -> None:
         """Start no new sends, and give those in flight so many seconds."""
         await self.dispatcher.stop(patience)

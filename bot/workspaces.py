@@ -2,39 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
+import structlog
 from slack_bolt.authorization import AuthorizeResult
 
+from bot.config.accounts import Account
+from bot.config.runtime import Runtime
+from bot.config.workspaces import WorkspaceSettings, is_for_many, settings_for, workspace_settings
+from bot.domain.clock import SECOND, Micros
 from bot.peers import read_hint
-from bot.scheduler import Scheduler
+from bot.scheduler import Scheduler, Task
+from bot.slack.client import OnCall
+from bot.slack.greeting import greet
+from bot.slack.installed import Installation, Installations
 from bot.slack.listeners import Listeners
+from bot.storage import cards
+from bot.storage.scoped import WorkspaceDatabase
 from bot.workspace import Workspace
 
+log = structlog.get_logger(__name__)
 
-class Workspaces:
-    """The only workspace of a bot token. `common`: the ticks that are no workspace's."""
+Begin = Callable[[Scheduler], None]  # called with the ticks of a workspace before they begin
 
-    def __init__(self, home: Workspace, common: Scheduler) -> None:
-        self.home, self.common = home, common
+
+class Workspaces(ABC):
+    """The workspaces that this process serves. `common`: the ticks that are no workspace's."""
+
+    common: Scheduler
 
     @property
-    def all(self) -> Sequence[Workspace]:
-        return (self.home,)
+    @abstractmethod
+    def all(self) -> Sequence[Workspace]: ...
 
+    @abstractmethod
+    async def open(self, begin: Begin) -> None:
+        """Find out which workspaces there are, and start what serves them. Raises CannotStart."""
+
+    @abstractmethod
     def greeted(self) -> bool:
-        """Whether Slack has said at the start who we are. Until then nothing of Slack's can be answered."""
-        return bool(self.home.id)
+        """Whether it is known which workspaces there are. Until then nothing of Slack's can be answered."""
 
-    def listeners_of(self, workspace: str) -> Listeners | None:
-        """Return who answers a payload of this workspace. The only one also answers strangers: it refuses them."""
-        return self.home.listeners
+    @abstractmethod
+    def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
+        """Return who answers a payload of this workspace, or of this organisation's."""
 
+    @abstractmethod
     def authorized_in(self, workspace: str | None) -> AuthorizeResult:
         """Return who the bot is in this workspace."""
-        if self.home.authorized is None:
-            raise RuntimeError("Slack has not said yet who we are")
-        return self.home.authorized
+
+    async def left(self, workspace: str, at: Micros) -> None:
+        """Slack says that the bot was uninstalled there at this time, or that its token ended."""
+        return
+
+    async def refresh(self) -> None:
+        """Serve those that there are now."""
+        return
+
+    async def oldest_unshown(self, at: Micros) -> Micros | None:
+        """Return since when something waits to be shown in Slack; None if nothing does."""
+        waits = [await one.database.read(lambda c: cards.oldest_unshown(c, at)) for one in self.all]
+        return min((since for since in waits if since is not None), default=None)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process starts nothing any more."""
+        return any(workspace.dispatcher.switch.stopping for workspace in self.all)
 
     def wake(self, *tasks: str) -> None:
         """Wake these tasks of all workspaces, here and in the other processes; without names, wake all."""
@@ -51,3 +89,160 @@ class Workspaces:
             if about in (None, workspace.id):
                 workspace.scheduler.wake(*tasks)
         self.common.wake(*tasks)
+
+    async def stop(self, sending: float, patience: float) -> None:
+        """Stop all: sends in flight get `sending` seconds, other running work `patience` seconds."""
+        await asyncio.gather(*(workspace.stop_sending(sending) for workspace in self.all))
+        await asyncio.gather(self.common.stop(patience), *(one.stop(patience) for one in self.all))
+
+
+class OnlyWorkspace(Workspaces):
+    """The workspace of a bot token."""
+
+    def __init__(self, home: Workspace) -> None:
+        self.home = home
+
+    @property
+    def all(self) -> Sequence[Workspace]:
+        return (self.home,)
+
+    async def open(self, begin: Begin) -> None:
+        """Check the token now, not at the first command."""
+        self.home.introduce(await greet(self.home.posting))
+        begin(self.home.scheduler)
+        self.home.start()
+
+    def greeted(self) -> bool:
+        return bool(self.home.id)
+
+    def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
+        """The only one also answers strangers: it refuses them."""
+        return self.home.listeners
+
+    def authorized_in(self, workspace: str | None) -> AuthorizeResult:
+        if self.home.authorized is None:
+            raise RuntimeError("Slack has not said yet who we are")
+        return self.home.authorized
+
+
+class InstalledWorkspaces(Workspaces):
+    """The workspaces that have installed the bot, as the database knows them, a few seconds later at most.
+
+    `make`: makes what serves an installation; `sending`: seconds that its sends in flight have when it ends; `tell`:
+    tells the other processes that something has changed.
+    """
+
+    def __init__(
+        self,
+        installations: Installations,
+        make: Callable[[Installation], Workspace],
+        sending: float,
+        tell: Callable[[], None],
+    ) -> None:
+        self.installations, self.make, self.sending, self.tell = installations, make, sending, tell
+        self.served: dict[str, Workspace] = {}
+        self._known: dict[str, Installation] = {}
+        self._begin: Begin | None = None
+        self._reading = asyncio.Lock()
+        self._joining: set[asyncio.Task[None]] = set()
+
+    @property
+    def all(self) -> Sequence[Workspace]:
+        return tuple(self.served.values())
+
+    async def open(self, begin: Begin) -> None:
+        self._begin = begin
+        await self.refresh()
+
+    def greeted(self) -> bool:
+        return self._begin is not None
+
+    def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
+        """One of an organisation that has the bot org-wide joins when it is first heard of, and is answered then on."""
+        found = self.served.get(workspace)
+        by = self.installations.organisations.get(organisation or "")
+        if found is None and by is not None and workspace.startswith("T"):
+            task = asyncio.create_task(self._join(by, workspace), name="join")
+            self._joining.add(task)
+            task.add_done_callback(self._joining.discard)
+        return found.listeners if found is not None else None
+
+    async def _join(self, organisation: Installation, workspace: str) -> None:
+        try:
+            await self.installations.join(organisation, workspace)
+            await self.refresh()
+        except Exception as error:
+            log.warning("a workspace could not join", workspace=workspace, error=type(error).__name__)
+
+    def authorized_in(self, workspace: str | None) -> AuthorizeResult:
+        found = self._known.get(workspace or "")
+        return AuthorizeResult(enterprise_id=None, team_id=workspace) if found is None else found.authorized()
+
+    async def refresh(self) -> None:
+        """Serve what is installed, with its latest token, and nothing else."""
+        async with self._reading:
+            known = await self.installations.living()
+            for id in self.served.keys() - known.keys():
+                await self._end(id)
+            for id, installation in known.items():
+                self._serve(id, installation)
+            self._known = known
+
+    def _serve(self, id: str, installation: Installation) -> None:
+        if id not in self.served:
+            made = self.make(installation)
+            if self._begin is not None:
+                self._begin(made.scheduler)
+            made.start()
+            self.served[id] = made
+            log.info("a workspace is served", workspace=id)
+        self.served[id].use_token(installation.token)
+        self.served[id].introduce(installation.authorized())
+
+    async def _end(self, id: str) -> None:
+        """Nothing of it is answered any more. Its sends in flight have their time, and then its ticks stop."""
+        gone = self.served.pop(id)
+        await gone.stop_sending(self.sending)
+        await gone.stop(self.sending)
+        log.info("a workspace is not served any more", workspace=id)
+
+    async def installed(self, answer: Mapping[str, Any]) -> None:
+        """Store and serve a new installation. Raises NotInstalled, DatabaseBusy or CommitUncertain."""
+        await self.installations.install(answer)
+        await self.refresh()
+        self.tell()
+
+    async def left(self, workspace: str, at: Micros) -> None:
+        await self.installations.leave(workspace, at + SECOND - 1)  # Slack tells whole seconds
+        self.common.wake(Task.WORKSPACES)
+        self.tell()
+
+
+def open_workspaces(
+    root: Runtime, patience: float, tell: Callable[[str, tuple[str, ...]], None], on_call: OnCall
+) -> Workspaces:
+    """Return the workspace of the bot token, or those that install the bot. Raises SettingsError.
+
+    `root`: what all share; the other arguments are those of `Workspace`.
+    """
+    named, token = workspace_settings(root.settings), root.settings.slack_bot_token
+    if not is_for_many(root.settings):
+        home = Workspace(root, WorkspaceDatabase(root.database), patience, tell, on_call)
+        home.use_token(token.get_secret_value() if token is not None else None)
+        return OnlyWorkspace(home)
+
+    def make(installation: Installation) -> Workspace:
+        """Make what serves a workspace, with what the settings give it and nothing else."""
+        settings = settings_for(root.settings, named.get(installation.id, WorkspaceSettings()))
+        accounts = {name: account for name, account in root.providers.items() if name in settings.accounts}
+        runtime = replace(root, settings=settings, providers=accounts)
+        return Workspace(runtime, WorkspaceDatabase(root.database, installation.id), patience, tell, on_call)
+
+    installations = Installations(root.database, root.key, root.clock)
+    changed = partial(tell, "", (Task.WORKSPACES,))
+    return InstalledWorkspaces(installations, make, longest_call(root.providers) + 1, changed)
+
+
+def longest_call(accounts: Mapping[str, Account]) -> float:
+    """Return how many seconds a call to a vendor may take."""
+    return max((account.settings.timeout for account in accounts.values()), default=0.0)

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from sandbox.delivery import Delivery
 from sandbox.faults import Fault, Faults
 from sandbox.methods import Chat, Conversations, Methods, Reactions, Team, Users, Views
+from sandbox.oauth import OAuth
 from sandbox.world import Json, SlackError, World
 
 SCOPES: dict[str, str | None] = {
@@ -50,6 +51,8 @@ class Api:
     def __init__(self, world: World, delivery: Delivery, faults: Faults, base: Callable[[], str]) -> None:
         self.world, self.delivery, self.faults, self.base = world, delivery, faults, base
         self.calls: list[tuple[str, Json]] = []
+        self.oauth = OAuth(world)
+        self.beside: list[Api] = []  # of the other workspaces with the same app
         self.views = Views(world)
         families = (Team(world), Chat(world), Conversations(world), Users(world), self.views, Reactions(world))
         self.methods: dict[str, Callable[[Json], Json]] = {name: _method(families, name) for name in SCOPES}
@@ -57,6 +60,13 @@ class Api:
     async def handle(self, request: Request) -> Response:
         method = request.path_params["method"]
         token, arguments = await self._read(request)
+        return await self._of(token)._handle(method, token, arguments)
+
+    def _of(self, token: str) -> Api:
+        """That of the workspace whose token it is."""
+        return next((api for api in self.beside if token and token == api.world.bot_token), self)
+
+    async def _handle(self, method: str, token: str, arguments: Json) -> Response:
         self.calls.append((method, arguments))
         fault = self.faults.take(method)
         early = await self._spoil(fault)
@@ -103,6 +113,8 @@ class Api:
         try:
             if method == "apps.connections.open":
                 return {"ok": True, **self.apps_connections_open(token)}
+            if method == "oauth.v2.access":  # it needs no token
+                return {"ok": True, **self.oauth.access(arguments)}
             if method not in self.methods:
                 raise SlackError("unknown_method", req_method=method)
             self._authorise(method, token)

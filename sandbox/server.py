@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from sandbox.acting import Acting
@@ -48,6 +49,7 @@ class Sandbox:
         self.world, self.faults = world or World(), Faults()
         self.delivery = Delivery(self.world, self.faults, events_url, retry_pauses)
         self.api = Api(self.world, self.delivery, self.faults, lambda: self.url)
+        self.oauth = self.api.oauth
         self.acting = Acting(self.world, self.delivery, self.api)
         self.vendors = Vendors(**vendors)
         self.vendors.listen(lambda: self.world.publish("vendors", {}))
@@ -69,10 +71,32 @@ class Sandbox:
         """Every Web API call that arrived, in order."""
         return self.api.calls
 
+    def share(self, other: Sandbox) -> None:
+        """Let another workspace install the same app: its calls come here too, told apart by their tokens."""
+        self.api.beside.append(other.api)
+        other.oauth = self.oauth
+
+    def uninstall(self) -> None:
+        """An admin of the workspace removes the app. Slack ends its tokens, and tells the app so."""
+        self.oauth.take_back(self.world)
+        self.delivery.event({"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [self.world.bot_user]}})
+        self.delivery.event({"type": "app_uninstalled"})
+
+    async def _authorize(self, request: Request) -> Response:
+        """The page on which people allow the app. Here everybody does, at once: `user` in the workspace `team`."""
+        asked = request.query_params
+        if asked.get("client_id") != self.world.client_id:
+            return PlainTextResponse("invalid_client_id", 400)
+        worlds = {one.world.team_id: one.world for one in (self.api, *self.api.beside)}
+        back, world = asked.get("redirect_uri", ""), worlds[asked.get("team") or self.world.team_id]
+        code = self.oauth.allow(asked.get("user") or next(iter(world.people)), back, world)
+        return RedirectResponse(f"{back}?{urlencode({'code': code, 'state': asked.get('state', '')})}", 302)
+
     def site(self) -> Starlette:
         return Starlette(
             routes=[
                 Route("/api/{method}", self._api, methods=["GET", "POST"]),
+                Route("/oauth/v2/authorize", self._authorize),
                 Route("/response/{token}", self._respond, methods=["POST"]),
                 WebSocketRoute("/socket", self.delivery.serve_socket),
                 *self.vendors.routes(),

@@ -104,6 +104,7 @@ class World:
         self.app_id, self.bot_user, self.bot_id = app["id"], app["user"], app["bot"]
         self.app_name = app["name"]
         self.bot_token, self.app_token, self.signing_secret = app["bot_token"], app["app_token"], app["signing_secret"]
+        self.client_id, self.client_secret = app["client_id"], app["client_secret"]
         self.people = {entry["id"]: Human(**entry) for entry in raw["people"]}
         self.groups = {entry["id"]: Group(**entry) for entry in raw["groups"]}
         self.channels = {entry["id"]: Channel(**entry) for entry in raw["channels"]}

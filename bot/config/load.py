@@ -94,7 +94,12 @@ def require_slack(settings: Settings) -> None:
 
 def missing_of_slack(settings: Settings) -> Iterator[str]:
     """What is missing to reach Slack, and for Slack to reach the bot."""
-    if not settings.is_written("slack_bot_token"):
+    many = settings.slack_client_id is not None and settings.slack_client_secret is not None
+    if settings.is_written("slack_bot_token") and many:
+        yield "SLACK_BOT_TOKEN: it is for one workspace, and SLACK_CLIENT_ID is for many. Leave one of them out."
+    if many and settings.public_url is None:
+        yield "public_url: it is missing. Slack brings people back there when they have installed the bot."
+    if not settings.is_written("slack_bot_token") and not settings.is_written("slack_client_id"):
         what = "it is missing. Copy the bot token (xoxb-…) from the app's page at Slack."
         yield f"SLACK_BOT_TOKEN: {what}{_meant(settings, 'SLACK_BOT_TOKEN')}"
     if not settings.is_written("slack_app_token") and not settings.is_written("slack_signing_secret"):

@@ -256,6 +256,7 @@ class Settings(_Table):
     accounts: dict[str, dict[str, Any]] = {}
     audiences: dict[str, AudienceSettings] = {}
     policies: dict[str, dict[str, Any]] = {}
+    workspaces: dict[str, dict[str, Any]] = {}
     approval: ApprovalSettings = ApprovalSettings()
     retention: RetentionSettings = RetentionSettings()
 

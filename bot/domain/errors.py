@@ -66,3 +66,7 @@ class NotUnderstood(NotFound):
 
 class CannotStart(Exception):
     """The bot cannot start; the message is one sentence with the fix."""
+
+
+class NotInstalled(Exception):
+    """Slack did not hand over an installation. The message is a word for the log."""

@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from slack_bolt.async_app import AsyncApp
@@ -16,7 +16,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from bot.domain.clock import Clock
+from bot.domain.clock import SECOND, Clock, Micros
 from bot.recurring.reminders import Reminders
 from bot.slack.buttons import Buttons
 from bot.slack.client import SlackClient, clients_like
@@ -66,19 +66,24 @@ class Listeners:
 
 
 LISTENERS = "listeners"
-Find = Callable[[str], Listeners | None]
 Next = Callable[[], Awaitable[Any]]
-Authorize = Callable[[str | None], AuthorizeResult]
 
 
-def bolt_app(client: SlackClient, find: Find, authorize: Authorize) -> MeasuredApp:
-    """Return Bolt's app. `find`: the listeners of a workspace; `authorize`: who the bot is there.
+class Served(Protocol):
+    """Which workspaces there are: see `Workspaces`."""
 
-    `client`: each request has one like it, with the token that `authorize` names.
-    """
+    def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None: ...
+
+    def authorized_in(self, workspace: str | None) -> AuthorizeResult: ...
+
+    async def left(self, workspace: str, at: Micros) -> None: ...
+
+
+def bolt_app(client: SlackClient, served: Served) -> MeasuredApp:
+    """Return Bolt's app. `client`: each request has one like it, with the token of its workspace."""
 
     async def known(team_id: str | None) -> AuthorizeResult:  # else Bolt asks Slack, in the first command's 3 seconds
-        return authorize(team_id)
+        return served.authorized_in(team_id)
 
     app = MeasuredApp(
         name="bellcrier",  # otherwise Bolt reads every file of its callers to find a name
@@ -90,7 +95,7 @@ def bolt_app(client: SlackClient, find: Find, authorize: Authorize) -> MeasuredA
     )
     app.middleware(readable)
     app.middleware(clients_like(client))
-    app.middleware(Routes(find).to_workspace)
+    app.middleware(Routes(served).to_workspace)
     _route(app)
     app.error(report)
     return app
@@ -105,15 +110,36 @@ async def readable(body: dict[str, Any], next: Next) -> None:
 class Routes:
     """Brings each payload to the listeners of its workspace, and answers those of a workspace without any."""
 
-    def __init__(self, find: Find) -> None:
-        self.find = find
+    def __init__(self, served: Served) -> None:
+        self.served = served
 
     async def to_workspace(self, body: Body, ack: AsyncAck, context: AsyncBoltContext, next: Next) -> Any:
-        found = self.find(workspace_of(body))
+        workspace, event = workspace_of(body), part(body, "event")
+        if event.get("type") == "app_uninstalled" or (event.get("type") == "tokens_revoked" and _of_bot(event)):
+            await self.served.left(workspace or str(body.get("enterprise_id") or ""), _told_at(body))
+            return await ack()
+        found = self.served.listeners_of(workspace, _organisation_of(body))
         if found is None:
             return await ack(**_elsewhere(body))
         context[LISTENERS] = found
         return await next()
+
+
+def _organisation_of(body: Body) -> str | None:
+    """Return the organisation on Enterprise Grid from which this came."""
+    found = body.get("enterprise_id") or part(body, "enterprise").get("id")
+    return str(found) if found else None
+
+
+def _of_bot(event: Body) -> bool:
+    """Whether the bot's own token was revoked, and not one of a person."""
+    return bool(part(event, "tokens").get("bot"))
+
+
+def _told_at(body: Body) -> Micros:
+    """Return when it happened; an installation after that stands."""
+    at = body.get("event_time")
+    return at * SECOND if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 10**11 else 0
 
 
 def _elsewhere(body: Body) -> dict[str, Any]:

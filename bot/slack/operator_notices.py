@@ -178,17 +178,16 @@ class OperatorNotices:
 
     async def _tell_of_full_disk(self) -> None:
         """Post directly: nothing can be queued. With several processes, the one that last painted does it."""
-        if self._full_since is not None or not await self._paints():
+        client = self.check.client
+        if client is None or self._full_since is not None or not await self._paints():
             return
         self._full_since = self.clock()
         log.error("the database takes no write", error=self.check.refused)
         post = thread_message(CANNOT_WRITE, None, self.words)
         for admin in self.admins:
             try:
-                opened = await self.check.client.conversations_open(users=admin)
-                await self.check.client.chat_postMessage(
-                    channel=opened["channel"]["id"], text=post.text, blocks=post.blocks
-                )
+                opened = await client.conversations_open(users=admin)
+                await client.chat_postMessage(channel=opened["channel"]["id"], text=post.text, blocks=post.blocks)
             except UNREACHABLE as error:
                 log.warning("an admin could not be told", error=error_name(error))
 

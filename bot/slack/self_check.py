@@ -22,11 +22,12 @@ STALE = 60.0  # seconds after which a look says nothing any more
 class SelfCheck:
     """The latest look. Looking is a task of its own, so that nobody who asks for `/readyz` makes the bot write.
 
-    `refused`: why the database took no write; `full`: it is its disk or its file. `dead`: Slack's code, while it does
-    not take the token. `clock_ahead`: seconds; None if Slack did not tell. `told`: Slack has said whether it takes it.
+    `client`: None where there are many workspaces, of which none speaks for all. `refused`: why the database took no
+    write; `full`: it is its disk or its file. `dead`: Slack's code, while it does not take the token. `clock_ahead`:
+    seconds; None if Slack did not tell. `told`: Slack has said whether it takes it.
     """
 
-    def __init__(self, runtime: Runtime, client: SlackClient, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, runtime: Runtime, client: SlackClient | None, wall: Callable[[], float] = time.time) -> None:
         self.database, self.clock, self.client, self.wall = runtime.database, runtime.clock, client, wall
         self.refused: str | None = None
         self.dead: str | None = None
@@ -39,9 +40,9 @@ class SelfCheck:
         """Try a write, and once a minute ask Slack."""
         await self._write()
         self.looked_at = steady()
-        if steady() >= self.ask_at:
+        if self.client is not None and steady() >= self.ask_at:
             self.ask_at = steady() + ASK_SLACK
-            await self._ask_slack()
+            await self._ask_slack(self.client)
 
     async def _write(self) -> None:
         self.refused, self.full = None, False
@@ -50,9 +51,9 @@ class SelfCheck:
         except (DatabaseBusy, CommitUncertain) as error:
             self.refused, self.full = str(error) or type(error).__name__, isinstance(error, OutOfOrder)
 
-    async def _ask_slack(self) -> None:
+    async def _ask_slack(self, client: SlackClient) -> None:
         try:
-            answer = await self.client.auth_test()
+            answer = await client.auth_test()
         except UNREACHABLE as error:
             code = error_code(error)
             if code in DEAD_TOKEN:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0013"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0014"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -445,4 +445,20 @@ templates = Table(
     Column("editor", String(32)),  # who changed it last, if not its owner
     Column("approved_by", JSON(none_as_null=True)),  # [{"id": …, "at": …}]
     Column("approved_digest", String(64)),  # of what they approved
+)
+
+installations = Table(
+    "installations",
+    metadata,
+    Column("id", String(32), primary_key=True),  # of a workspace, or of an organisation that has it org-wide
+    Column("name", String(255), nullable=False),
+    Column("organisation", String(32)),  # whose token serves this workspace, if it has none of its own
+    Column("secrets", Text),  # its tokens, encrypted; none once it is gone
+    Column("bot_user", String(32), nullable=False),
+    Column("bot_id", String(32), nullable=False),
+    Column("installed_by", String(32), nullable=False),
+    Column("installed_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),  # when its token ends
+    Column("left_at", BigInteger),  # when it was uninstalled
+    Column("version", Integer, nullable=False),
 )

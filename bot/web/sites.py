@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -30,7 +30,9 @@ class Health:
         return JSONResponse({"status": "ok" if ok else "not ready", **parts}, status_code=200 if ok else 503)
 
 
-def public_site(slack: SlackDoor | None, callbacks: CallbackDoor, health: Health) -> Starlette:
+def public_site(
+    slack: SlackDoor | None, callbacks: CallbackDoor, health: Health, more: Iterable[Route] = ()
+) -> Starlette:
     """Return the public site. Slack's route exists in HTTP mode only."""
     routes = [
         Route("/callbacks/{account}/{token}", callbacks),
@@ -39,4 +41,4 @@ def public_site(slack: SlackDoor | None, callbacks: CallbackDoor, health: Health
     ]
     if slack is not None:
         routes.append(Route("/slack/events", slack.__call__, methods=["POST"]))
-    return Starlette(routes=routes)
+    return Starlette(routes=[*routes, *more])

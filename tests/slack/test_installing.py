@@ -1,0 +1,156 @@
+"""People install the bot in their workspace, and it serves that workspace until they remove it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from sqlalchemy import select
+
+from bot.app import Bot
+from bot.config.encryption import is_encrypted
+from bot.storage import keys, tables
+from bot.web.install import SCOPES
+from sandbox.server import Sandbox
+from sandbox.world import read_manifest
+from tests.support.slack import HERE, ask, card
+from tests.support.workspaces import OTHER, OURS, bot_for, install, serves, two
+
+Two = tuple[Sandbox, Sandbox]
+
+
+@pytest.fixture
+async def both(bot_port: int) -> AsyncIterator[Two]:
+    async with two(bot_port) as found:
+        yield found
+
+
+@pytest.fixture
+async def many(both: Two, bot_port: int, tmp_path: Path) -> AsyncIterator[Bot]:
+    async with bot_for(both[0], bot_port, tmp_path) as bot:
+        yield bot
+
+
+async def test_a_workspace_is_served_once_it_has_installed_the_bot(many: Bot, both: Two, bot_port: int) -> None:
+    home, other = both
+    assert "belongs to another workspace" in await ask(home, "help")
+    status, said = await install(bot_port, OURS)
+    assert (status, said[:21]) == (200, "The bot is installed.")
+    await serves(many, OURS)
+    assert "B" in await ask(home, "send clients marketing Soldes demain")
+    assert "Soldes demain" in str(await card(home))
+    assert "belongs to another workspace" in await ask(other, "help")
+
+
+@pytest.mark.long
+async def test_its_token_is_stored_encrypted(many: Bot, both: Two, bot_port: int) -> None:
+    await install(bot_port, OURS)
+    row = await many.database.read(lambda c: c.execute(select(tables.installations)).mappings().one())
+    assert is_encrypted(row["secrets"])
+    assert both[0].world.bot_token not in str(dict(row))
+    assert (row["installed_by"], row["bot_user"]) == ("U0CLEO", "U0BELL")
+
+
+async def test_what_the_settings_do_not_give_to_a_workspace_is_not_there_for_it(
+    many: Bot, both: Two, bot_port: int
+) -> None:
+    for workspace in (OURS, OTHER):
+        await install(bot_port, workspace)
+    await serves(many, OURS, OTHER)
+    assert "clients" in await ask(both[0], "audiences")
+    assert "clients" not in await ask(both[1], "audiences")
+    assert "There is no audience “clients”" in await ask(both[1], "send clients marketing Soldes demain")
+    assert [one.providers.keys() for one in (found.runtime for found in many.workspaces.all)] == [
+        {"encom", "octo"},
+        set(),
+    ]
+
+
+async def test_an_uninstalled_workspace_is_paused_and_left_alone(many: Bot, both: Two, bot_port: int) -> None:
+    home, _ = both
+    await install(bot_port, OURS)
+    await ask(home, "send clients marketing Soldes demain")
+    posted = await card(home)
+    home.uninstall()
+    await serves(many)
+    await many.workspaces.refresh()  # until it has stopped
+    asked = len(home.calls)
+    await home.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    assert "belongs to another workspace" in await ask(home, "list")
+    row = await many.database.read(lambda c: c.execute(select(tables.installations)).mappings().one())
+    assert (row["secrets"], row["left_at"] is not None) == (None, True)
+    assert await many.database.read(lambda c: keys.paused(c, OURS))
+    assert len(home.calls) == asked
+
+
+@pytest.mark.long
+async def test_a_reinstalled_workspace_goes_on_when_an_admin_resumes(many: Bot, both: Two, bot_port: int) -> None:
+    home, _ = both
+    await install(bot_port, OURS)
+    await ask(home, "send clients marketing Soldes demain")
+    home.uninstall()
+    await serves(many)
+    await install(bot_port, OURS)
+    await serves(many, OURS)
+    posted = await card(home)
+    await home.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    assert "held" in (await ask(home, "list")).lower() or home.vendors.ledger == []
+    await ask(home, "resume all", user="U0OPS")
+    assert not await many.database.read(lambda c: keys.paused(c, OURS))
+
+
+@pytest.mark.long
+async def test_a_late_word_of_an_earlier_end_does_not_end_a_new_installation(
+    many: Bot, both: Two, bot_port: int
+) -> None:
+    await install(bot_port, OURS)
+    await many.workspaces.left(OURS, 1_000_000)
+    await many.workspaces.refresh()
+    assert [one.id for one in many.workspaces.all] == [OURS]
+
+
+@pytest.mark.parametrize(
+    ("query", "cookie"),
+    [
+        ("code=x", None),
+        ("code=x&state=1.2.3", "1.2.3"),
+        ("code=x&state=99999999999.n.forged", "99999999999.n.forged"),
+        ("code=x&state=é", "é"),
+        ("error=access_denied", None),
+        ("state=&code=", ""),
+    ],
+)
+@pytest.mark.long
+async def test_what_was_not_started_here_installs_nothing(
+    many: Bot, bot_port: int, query: str, cookie: str | None
+) -> None:
+    headers = {} if cookie is None else {"cookie": f"bellcrier-install={cookie}"}
+    async with (
+        aiohttp.ClientSession() as browser,
+        browser.get(f"http://127.0.0.1:{bot_port}/slack/oauth_redirect?{query}", headers=headers) as answer,
+    ):
+        assert (answer.status, (await answer.text())[:22]) == (400, "This installation was ")
+    assert many.workspaces.all == ()
+
+
+def test_it_asks_for_the_scopes_of_the_manifest() -> None:
+    assert set(SCOPES) == read_manifest().scopes
+
+
+@pytest.mark.long
+async def test_a_code_counts_once_and_a_refusal_is_told(many: Bot, both: Two, bot_port: int) -> None:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        begun = await browser.get(f"http://127.0.0.1:{bot_port}/slack/install", allow_redirects=False)
+        allowed = await browser.get(begun.headers["location"], allow_redirects=False)
+        back = allowed.headers["location"]
+        cookie = {"cookie": begun.headers["set-cookie"].split(";")[0]}
+        first = await browser.get(back, headers=cookie)
+        again = await browser.get(back, headers=cookie)
+        refused = await browser.get(
+            back.split("code=")[0] + "error=access_denied&" + back.split("&")[1], headers=cookie
+        )
+        assert (first.status, again.status, refused.status) == (200, 502, 400)
+        assert "Slack did not hand over" in await again.text()
+    await serves(many, OURS)
