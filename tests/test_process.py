@@ -394,7 +394,7 @@ async def test_backup_and_restore_from_the_shell(sandbox: Sandbox, shell: Shell,
     running.process.send_signal(signal.SIGTERM)
     await running.ends()
     code, told = await (await shell("db", "restore", "save.gz", env=TOKENS)).ends()
-    assert (code, "There are 1 broadcasts" in told) == (1, True)
+    assert (code, "There are 1 broadcast" in told) == (1, True)
     assert (await (await shell("db", "restore", "--force", "save.gz", env=TOKENS)).ends())[0] == 0
 
     await run_bot(shell, sandbox, tmp_path, bot_port)
