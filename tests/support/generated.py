@@ -126,6 +126,23 @@ OF_BROADCASTS = (
 )
 OF_COMMANDS = ("correct", "correct_test", "correct_kept")
 OF_TEMPLATES = ("approve_template", "withdraw_template")
+#: Every subcommand.
+SUBCOMMANDS = (
+    *("send", "test", "audiences", "list", "show", "cancel", "edit", "every", "schedules", "remind", "reminders"),
+    *(
+        "pause",
+        "pause all",
+        "resume",
+        "resume all",
+        "stop",
+        "template",
+        "template new",
+        "template list",
+        "away",
+        "back",
+    ),
+    *("template use", "template approve", "template edit", "template delete", "template save new"),
+)
 #: What can be pressed in the compose form.
 LIVE = ("plain", "unaccented", "clear", "test", "freely")
 ACTIONS = (*OF_BROADCASTS, *OF_COMMANDS, *OF_TEMPLATES, *LIVE, "", "nonsense", "a.b")

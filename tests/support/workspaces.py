@@ -33,11 +33,12 @@ def other_world() -> World:
 
 
 @asynccontextmanager
-async def two(bot_port: int) -> AsyncIterator[tuple[Sandbox, Sandbox]]:
-    """Two workspaces that deliver to the same app."""
+async def two(bot_port: int, other_port: int | None = None) -> AsyncIterator[tuple[Sandbox, Sandbox]]:
+    """Two workspaces that deliver to the same app, the other perhaps to another replica of it."""
     url, pauses = f"http://127.0.0.1:{bot_port}/slack/events", (0.05, 0.1, 0.1)
+    elsewhere = f"http://127.0.0.1:{other_port or bot_port}/slack/events"
     home = Sandbox(events_url=url, retry_pauses=pauses)
-    async with home, Sandbox(events_url=url, retry_pauses=pauses, world=other_world()) as other:
+    async with home, Sandbox(events_url=elsewhere, retry_pauses=pauses, world=other_world()) as other:
         home.share(other)
         for sandbox in (home, other):
             sandbox.patience = sandbox.delivery.patience = sandbox.world.trigger_seconds = LONG
