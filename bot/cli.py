@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.cli_data import db, export
+from bot.cli_erase import erase
 from bot.shell import FINE, USAGE, WRONG, config_option, fail, group_config_option, guarded, settings_from
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def main() -> None:
 
 main.add_command(db)
 main.add_command(export)
+main.add_command(erase)
 
 
 @main.command()

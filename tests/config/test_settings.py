@@ -168,7 +168,11 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
 
 
 TAKING = commands(main)
-ARGUMENTS: dict[tuple[str, ...], list[str]] = {("db", "backup"): ["save.gz"], ("db", "restore"): [__file__]}
+ARGUMENTS: dict[tuple[str, ...], list[str]] = {
+    ("db", "backup"): ["save.gz"],
+    ("db", "restore"): [__file__],
+    ("erase",): ["B2222222"],
+}
 
 
 @pytest.mark.parametrize("words", TAKING, ids=" ".join)

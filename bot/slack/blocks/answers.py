@@ -63,6 +63,7 @@ STEPS: Mapping[str, str] = {
     "refuse_late": "refused, reported late",
     "report_late": "deliveries reported late",
     "remove_text": "text removed",
+    "erase": "erased",
 }
 ACTORS: Mapping[str, str] = {
     "clock": "the clock",
@@ -71,6 +72,7 @@ ACTORS: Mapping[str, str] = {
     "restore": "the restore",
     "slack": "Slack",
     "retention": "the retention period",
+    "operator": "the operator",
 }
 
 
