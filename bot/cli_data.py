@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.shell import config_option, fail, group_config_option, guarded, on_database, settings_from, with_database
+from bot.shell import (
+    USAGE,
+    config_option,
+    fail,
+    group_config_option,
+    guarded,
+    on_database,
+    settings_from,
+    with_database,
+)
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from bot.backup import Head
     from bot.config.settings import Settings
 
@@ -207,24 +219,55 @@ def _put_key(settings: Settings, head: Head) -> None:
 
 @click.command()
 @config_option
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day (UTC).")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From the beginning of this day.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Up to the beginning of this day.")
+@click.option("--timezone", help="For days and times, such as Europe/Paris. Default: that of the settings.")
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
 @guarded
-def export(config: Path | None, since: Any, form: str) -> None:
-    """Print the audit: who did what to which version, and when."""
+def export(config: Path | None, since: Any, until: Any, timezone: str | None, form: str) -> None:
+    """Print the audit in sentences: who did what to which version, and when."""
+    from bot import exporting
+    from bot.storage import schema
+
+    zone = _zone(timezone or settings_from(config).timezone)
+    start, end = (_instant(day, zone) for day in (since, until))
+
+    def write(connection: Any) -> str | None:
+        schema.one_snapshot(connection)
+        trouble = schema.schema_trouble(schema.schema_revision(connection))
+        if trouble is None:
+            _print(exporting.exported(connection, start or 0, end, zone), exporting.COLUMNS, form)
+        return trouble
+
+    trouble = on_database(config, write)
+    if trouble is not None:
+        fail(trouble)
+
+
+def _zone(name: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo
+
+    from bot.domain.hours import all_zones
+
+    if name not in all_zones():
+        fail(f"--timezone: {name} is no time zone; write it like Europe/Paris.", code=USAGE)
+    return ZoneInfo(name)
+
+
+def _instant(day: Any, zone: ZoneInfo) -> int | None:
+    return None if day is None else int(day.replace(tzinfo=zone).timestamp()) * 1_000_000
+
+
+def _print(rows: Iterator[dict[str, Any]], columns: Sequence[str], form: str) -> None:
+    """Print each row as it comes: there may be very many."""
     import csv
     import json
-    from datetime import UTC
 
-    from bot.storage import audit, tables
-
-    start = int(since.replace(tzinfo=UTC).timestamp()) * 1_000_000 if since else 0
-    rows = on_database(config, lambda c: [dict(row) for row in audit.audit_since(c, start)])
     if form == "jsonl":
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
         return
-    writer = csv.DictWriter(sys.stdout, [column.name for column in tables.audit.columns])
+    writer = csv.DictWriter(sys.stdout, columns)
     writer.writeheader()
     writer.writerows({name: _defused(value) for name, value in row.items()} for row in rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, select
@@ -10,7 +11,9 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import State
 from bot.storage.notes import TO_AUDIT
-from bot.storage.tables import audit
+from bot.storage.tables import audit, seals
+
+READ_AT_ONCE = 500  # rows that are in memory at a time
 
 
 def history(connection: Connection, workspace: str, id: str) -> list[RowMapping]:
@@ -19,10 +22,12 @@ def history(connection: Connection, workspace: str, id: str) -> list[RowMapping]
     return list(connection.execute(statement).mappings())
 
 
-def audit_since(connection: Connection, since: Micros) -> list[RowMapping]:
-    """The whole audit from an instant on, oldest first."""
-    statement = select(audit).where(audit.c.at >= since).order_by(audit.c.seq)
-    return list(connection.execute(statement).mappings())
+def audit_since(connection: Connection, since: Micros, until: Micros | None = None) -> Iterator[RowMapping]:
+    """Yield the whole audit from one instant to another, oldest first, each row with the hash of its seal."""
+    sealed = select(audit, seals.c.hash).select_from(audit.outerjoin(seals, seals.c.seq == audit.c.seq))
+    times = [audit.c.at >= since, *([audit.c.at < until] if until is not None else [])]
+    statement = sealed.where(*times).order_by(audit.c.seq)
+    yield from connection.execute(statement, execution_options={"yield_per": READ_AT_ONCE}).mappings()
 
 
 def write_audit(

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, RowMapping, Select, and_, func, insert, selec
 from bot.storage.sql import alone
 from bot.storage.tables import audit, seals
 
-AT_ONCE = 500  # rows sealed in one transaction: people wait for the same writer
+AT_ONCE = 200  # rows sealed in one transaction: people wait for the same writer
 LOOK_BACK = 10_000  # numbers that a transaction may be late with its rows
 START = "0" * 64  # stands for the hash before the first
 

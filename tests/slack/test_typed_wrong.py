@@ -67,7 +67,7 @@ async def test_what_is_wrong_is_said_with_the_fix_and_nothing_is_stored(sandbox:
 
 async def test_a_refused_request_is_audited(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send nobody marketing Hello")
-    (row,) = await bot.database.read(lambda c: audit.audit_since(c, 0))
+    (row,) = await bot.database.read(lambda c: list(audit.audit_since(c, 0)))
     assert (row["actor"], row["action"], row["broadcast"]) == ("U0CLEO", "submit_refused", None)
 
 

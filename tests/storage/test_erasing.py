@@ -71,7 +71,7 @@ async def test_a_number_is_removed_from_whatever_has_ended(core: Core) -> None:
         (alive, HASHED(ANA)),
     }
     assert (await core.row(done)).subscribers == (BEN,)
-    last = (await core.database.read(lambda c: audit.audit_since(c, 0)))[-1]
+    last = (await core.database.read(lambda c: list(audit.audit_since(c, 0))))[-1]
     assert (last["action"], last["actor"], last["reason"]) == ("erase_number", "operator", "3 deliveries, 1 lists")
 
 
