@@ -17,11 +17,13 @@ from click.testing import CliRunner
 
 from bot.cli import main
 from bot.config.load import what_is_right
+from bot.config.settings import Settings
 from bot.config.sources import Written
 from bot.doctor import machine, rules
 from bot.doctor.examination import examine
-from bot.doctor.findings import Finding
+from bot.doctor.findings import Finding, Setup
 from bot.sending.credit import is_low
+from bot.storage.engines import open_database
 from bot.storage.tables import REVISION
 from providers.base import AccountSettings, Check
 from sandbox.server import Sandbox
@@ -288,6 +290,18 @@ async def test_a_file_with_secrets_that_others_can_read_is_told_with_the_fix(san
         file.chmod(mode)
         found = [one for one in await examine(settings, [file, tmp_path / "none"]) if str(file) in one.fix]
         assert [(one.level, one.fix) for one in found] == [("warning", f"Run `chmod 600 {file}`.")] * counts
+
+
+async def test_the_key_and_the_backups_beside_the_database_are_looked_at_too(tmp_path: Path) -> None:
+    others = [tmp_path / "bell.db.key", tmp_path / "bell-before-0013-20261130T000000Z.backup"]
+    for other in others:
+        other.write_text("x")
+        other.chmod(0o640)
+    database = open_database(f"sqlite:///{tmp_path}/bell.db")
+    setup = Setup(Settings(), {}, {}, None, None, database, None)
+    fixes = [found.fix async for found in machine.check_files(setup)]
+    await database.close()
+    assert fixes == [f"Run `chmod 600 {other}`." for other in others]
 
 
 async def test_a_sound_setup_has_no_errors_and_nothing_is_written(sandbox: Sandbox, tmp_path: Path) -> None:

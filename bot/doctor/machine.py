@@ -19,11 +19,17 @@ SECRET = re.compile(r"(?:token|secret|key|password)\w*[\"']?\s*=\s*[\"']?\w|://[
 
 async def check_files(setup: Setup) -> AsyncIterator[Finding]:
     """Files with secrets or texts that other users of this machine can read."""
-    database = [setup.database.path] if isinstance(setup.database, SQLite) else []
+    database = _beside(setup.database.path) if isinstance(setup.database, SQLite) else []
     for file in (*filter(_holds_secrets, setup.files), *database):
         if file.exists() and file.stat().st_mode & 0o077:
             cause = f"Other users of this machine can read {file}."
             yield Finding("files", "warning", cause, f"Run `chmod 600 {file}`.")
+
+
+def _beside(file: Path) -> list[Path]:
+    """The database, its log, the key that was made for it, and the backups that an upgrade left."""
+    log = (Path(f"{file}{ending}") for ending in ("-wal", "-shm", ".key"))
+    return [file, *log, *sorted(file.parent.glob(f"{file.stem}*.backup"))]
 
 
 def _holds_secrets(file: Path) -> bool:
