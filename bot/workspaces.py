@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from bot.slack.installed import Installation, Installations
 from bot.slack.listeners import Listeners
 from bot.storage import cards
 from bot.storage.scoped import WorkspaceDatabase
-from bot.workspace import Workspace
+from bot.workspace import POSTING_TIMEOUT, Workspace, slack_client
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +129,7 @@ class InstalledWorkspaces(Workspaces):
     """The workspaces that have installed the bot, as the database knows them, a few seconds later at most.
 
     `make`: makes what serves an installation; `sending`: seconds that its sends in flight have when it ends; `tell`:
-    tells the other processes that something has changed.
+    tells the other processes that something has changed; `renew`: gets the next tokens of those that end soon.
     """
 
     def __init__(
@@ -138,8 +138,10 @@ class InstalledWorkspaces(Workspaces):
         make: Callable[[Installation], Workspace],
         sending: float,
         tell: Callable[[], None],
+        renew: Callable[[], Awaitable[bool]],
     ) -> None:
         self.installations, self.make, self.sending, self.tell = installations, make, sending, tell
+        self.renew = renew
         self.served: dict[str, Workspace] = {}
         self._known: dict[str, Installation] = {}
         self._begin: Begin | None = None
@@ -182,6 +184,9 @@ class InstalledWorkspaces(Workspaces):
         """Serve what is installed, with its latest token, and nothing else."""
         async with self._reading:
             known = await self.installations.living()
+            if await self.renew():
+                known = await self.installations.living()
+                self.tell()
             for id in self.served.keys() - known.keys():
                 await self._end(id)
             for id, installation in known.items():
@@ -239,8 +244,10 @@ def open_workspaces(
         return Workspace(runtime, WorkspaceDatabase(root.database, installation.id), patience, tell, on_call)
 
     installations = Installations(root.database, root.key, root.clock)
+    client = slack_client(root.settings, POSTING_TIMEOUT, on_call)
     changed = partial(tell, "", (Task.WORKSPACES,))
-    return InstalledWorkspaces(installations, make, longest_call(root.providers) + 1, changed)
+    renew = partial(installations.renew, client, root.settings, root.owner)
+    return InstalledWorkspaces(installations, make, longest_call(root.providers) + 1, changed, renew)
 
 
 def longest_call(accounts: Mapping[str, Account]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,15 +14,17 @@ from sqlalchemy import Connection
 
 from bot.config.encryption import WRONG_KEY, Cipher, WrongKey
 from bot.config.settings import Settings
-from bot.domain.clock import SECOND, Clock, Micros
+from bot.domain.clock import SECOND, Clock, Micros, steady
 from bot.domain.errors import NotInstalled
 from bot.slack.client import UNREACHABLE, SlackClient, error_name
-from bot.storage import audit, installations, keys
+from bot.storage import audit, installations, keys, sql
 from bot.storage.database import Database
 from bot.storage.installations import Stored
 
 log = structlog.get_logger(__name__)
 
+EARLY = 2 * 3600 * SECOND  # how long before its end a token is renewed; it lives for twelve hours
+RENEWING = 60.0  # seconds that a renewal has before another process may try it
 UNINSTALLED = "uninstalled"  # who paused the sending of a workspace that uninstalled the bot
 
 
@@ -66,9 +68,11 @@ class Installations:
             if row.secrets is None and by is not None:
                 served[row.id] = replace(by, stored=replace(row, bot_user=by.stored.bot_user))
         self.organisations = {id: one for id, one in readable.items() if id.startswith("E")}
+        self.ending = [one for one in readable.values() if one.refresh and one.stored.expires_at is not None]
         return served
 
     organisations: Mapping[str, Installation] = {}
+    ending: Sequence[Installation] = ()  # those whose token ends
 
     def _open(self, row: Stored) -> Installation | None:
         try:
@@ -113,6 +117,35 @@ class Installations:
     def sealed(self, id: str, token: str, refresh: object) -> str:
         """Return the tokens as they are stored."""
         return self.cipher.encrypt(json.dumps({"token": token, "refresh": refresh}), id)
+
+    async def renew(self, client: SlackClient, settings: Settings, owner: str) -> bool:
+        """Get the next tokens of those that end soon, in one process at a time. Return whether there are any new ones.
+
+        The earlier token is taken until it ends, so nobody waits for this.
+        """
+        soon = [one for one in self.ending if (one.stored.expires_at or 0) - self.clock() < EARLY]
+        return any([await self._renew(one.id, client, settings, owner) for one in soon])
+
+    async def _renew(self, id: str, client: SlackClient, settings: Settings, owner: str) -> bool:
+        lease = partial(keys.take_lease, name=keys.lease_of_renewal(id), owner=owner, seconds=RENEWING)
+        if not await self.database.write(lambda c: lease(c, at=sql.database_time(c) or self.clock())):
+            return False
+        row = await self.database.read(lambda c: installations.find(c, id))
+        one = self._open(row) if row is not None and row.secrets is not None else None
+        if one is None or one.refresh is None or (one.stored.expires_at or 0) - self.clock() >= EARLY:
+            return False  # another process was faster
+        try:
+            given = {"grant_type": "refresh_token", "refresh_token": one.refresh}
+            answer = await _token(client, settings, given)
+        except NotInstalled as error:
+            log.error("a token could not be renewed; asking again", workspace=id, error=str(error))
+            return False
+        ends, token = ends_at(answer, self.clock()), str(answer.get("access_token") or "")
+        if not token or ends is None:
+            return False
+        secrets = self.sealed(id, token, answer.get("refresh_token"))
+        keep = partial(installations.renew, seen=one.stored, secrets=secrets, expires_at=ends)
+        return await self.database.write_until(steady() + RENEWING / 2, keep)
 
     async def join(self, organisation: Installation, workspace: str) -> None:
         """Serve one more workspace of an organisation that has the bot org-wide, unless it has left."""

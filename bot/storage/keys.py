@@ -304,6 +304,11 @@ def of_vault(account: str, key: str) -> str:
     return f"vault:{account}:{key}"
 
 
+def lease_of_renewal(id: str) -> str:
+    """The lease under which one process renews the token of an installation."""
+    return f"renew:{id}"
+
+
 def lease_of_quote(account: str) -> str:
     """The lease under which a quote takes the account's one slot."""
     return f"quote:{account}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sqlalchemy import select
 
 from bot.app import Bot
 from bot.config.encryption import is_encrypted
+from bot.domain.clock import SECOND, now
 from bot.storage import keys, tables
 from bot.web.install import SCOPES
 from sandbox.server import Sandbox
@@ -154,3 +156,35 @@ async def test_a_code_counts_once_and_a_refusal_is_told(many: Bot, both: Two, bo
         assert (first.status, again.status, refused.status) == (200, 502, 400)
         assert "Slack did not hand over" in await again.text()
     await serves(many, OURS)
+
+
+@pytest.mark.long
+async def test_a_token_that_ends_is_renewed_once_before_it_does(both: Two, bot_port: int, tmp_path: Path) -> None:
+    home, later = both[0], [0]
+    home.oauth.rotates = True
+    async with bot_for(home, bot_port, tmp_path, clock=lambda: now() + later[0]) as bot:
+        await install(bot_port, OURS)
+        first = home.world.bot_token
+        await bot.workspaces.refresh()
+        assert home.world.bot_token == first
+        later[0] = 11 * 3600 * SECOND
+        await asyncio.gather(*(bot.workspaces.refresh() for _ in range(3)))
+        assert home.world.bot_token != first
+        assert [method for method, _ in home.calls].count("oauth.v2.access") == 2
+        assert bot.posting.token == bot.home.quick.token == home.world.bot_token
+        assert "/broadcast send" in await ask(home, "help")
+
+
+@pytest.mark.long
+async def test_a_renewal_that_slack_refuses_is_tried_again(both: Two, bot_port: int, tmp_path: Path) -> None:
+    home, later = both[0], [0]
+    home.oauth.rotates = True
+    async with bot_for(home, bot_port, tmp_path, clock=lambda: now() + later[0]) as bot:
+        await install(bot_port, OURS)
+        first = home.world.bot_token
+        later[0] = 11 * 3600 * SECOND
+        home.faults.add("oauth.v2.access", "error", error="internal_error")
+        await bot.workspaces.refresh()
+        assert bot.posting.token == first  # which is taken until it ends
+        await bot.workspaces.refresh()
+        assert bot.posting.token == home.world.bot_token != first

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from bot.app import Bot
-from bot.domain.clock import now
+from bot.domain.clock import Clock, now
 from sandbox.server import Sandbox
 from sandbox.world import World
 from tests.support.ground import changed, raw_settings
@@ -55,8 +55,10 @@ def many_settings(sandbox: Sandbox, bot_port: int, folder: Path, **changes: Any)
 
 
 @asynccontextmanager
-async def bot_for(sandbox: Sandbox, bot_port: int, folder: Path, **changes: Any) -> AsyncIterator[Bot]:
-    bot = Bot(many_settings(sandbox, bot_port, folder, **changes), now, patience=LONG)
+async def bot_for(
+    sandbox: Sandbox, bot_port: int, folder: Path, clock: Clock = now, **changes: Any
+) -> AsyncIterator[Bot]:
+    bot = Bot(many_settings(sandbox, bot_port, folder, **changes), clock, patience=LONG)
     try:
         await bot.start("127.0.0.1", bot_port)
         yield bot
