@@ -30,6 +30,7 @@ class OAuth:
         self.home = home
         self.worlds = [home]
         self.rotates = False
+        self.organisation: str | None = None  # on Enterprise Grid: the app is allowed for all of its workspaces
         self.codes: dict[str, Grant] = {}
         self.refreshes: dict[str, Grant] = {}
         self.clock: Callable[[], float] = time.monotonic
@@ -75,6 +76,9 @@ class OAuth:
             "is_enterprise_install": False,
             "authed_user": {"id": grant.user},
         }
+        if self.organisation is not None:
+            organisation = {"id": self.organisation, "name": "Organisation"}
+            answer |= {"team": None, "enterprise": organisation, "is_enterprise_install": True}
         if self.rotates:
             refresh = f"xoxe-1-{world.team_id}-{secrets.token_hex(6)}"
             self.refreshes[refresh] = grant

@@ -188,3 +188,24 @@ async def test_a_renewal_that_slack_refuses_is_tried_again(both: Two, bot_port: 
         assert bot.posting.token == first  # which is taken until it ends
         await bot.workspaces.refresh()
         assert bot.posting.token == home.world.bot_token != first
+
+
+@pytest.mark.long
+async def test_a_workspace_of_an_organisation_joins_when_it_is_first_heard_of(
+    many: Bot, both: Two, bot_port: int
+) -> None:
+    home, organisation = both[0], "E0BELL"
+    home.oauth.organisation = organisation
+    await install(bot_port, OURS)
+    assert many.workspaces.all == ()  # nobody has used it yet
+    place = home.world.channels[HERE]
+    body = home.acting.payloads.command("U0CLEO", place, "/broadcast", "audiences")
+    body |= {"enterprise_id": organisation, "is_enterprise_install": "true"}
+    assert "belongs to another workspace" in (await home.delivery.command(body)).answer["text"]
+    await serves(many, OURS)
+    assert "clients" in (await home.delivery.command(body)).answer["text"]
+    strange = {**body, "enterprise_id": "E0OTHER", "team_id": OTHER}
+    assert "belongs to another workspace" in (await home.delivery.command(strange)).answer["text"]
+    await many.workspaces.left(organisation, now())
+    await serves(many)
+    assert await many.database.read(lambda c: keys.paused(c, OURS))
