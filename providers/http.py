@@ -122,7 +122,7 @@ class Http:
             raise Refused("The vendor gave an address that must not be used.", setting="base_url") from None
         host = urlsplit(target).hostname or ""
         if self.allowed_hosts is not None and host not in self.allowed_hosts:
-            raise Refused("In training mode, the bot never contacts a live vendor.", setting="mode")
+            raise Refused("In training mode, the bot never contacts a live vendor.", setting="base_url")
         return f"{target}?{encode(query)}" if query else target
 
     async def _refuse_private(self, target: str) -> None:

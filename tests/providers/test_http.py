@@ -379,7 +379,7 @@ async def test_who_may_be_reached_is_reached(vendor: Vendor, road: Road, allowed
 @pytest.mark.parametrize("allowed", [frozenset(), frozenset({"vendor.example"})])
 async def test_nobody_else_is_reached_where_some_are_named(vendor: Vendor, road: Road, allowed: frozenset[str]) -> None:
     error = await error_of(release(road(allowed_hosts=allowed)))
-    assert (type(error), error.setting, vendor.seen) == (Refused, "mode", [])
+    assert (type(error), error.setting, vendor.seen) == (Refused, "base_url", [])
 
 
 @pytest.mark.parametrize(
