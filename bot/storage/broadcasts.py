@@ -12,7 +12,6 @@ from sqlalchemy import (
     Connection,
     Executable,
     Select,
-    String,
     and_,
     func,
     insert,
@@ -44,7 +43,7 @@ from bot.storage.broadcast_rows import (
 from bot.storage.campaigns import without_leftover
 from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, add_notes, to_note_rows
 from bot.storage.outbox import post
-from bot.storage.sql import T, read_each, read_one, to_row
+from bot.storage.sql import read_each, read_one, to_row, without_index
 from bot.storage.steps import TakenStep, record
 from bot.storage.tables import LIVING, broadcasts, posts
 from providers.base import Purpose
@@ -202,7 +201,7 @@ def _read_compared(connection: Connection, found: Executable) -> list[Compared]:
 def _to_recipients_of(like: Broadcast, *more: ColumnElement[bool], by_change: bool = False) -> ColumnElement[bool]:
     """Match other broadcasts for the same recipients. `by_change`: few were changed, which is the shorter way."""
     rows = broadcasts.c
-    account, target = (_without_index(c) if by_change else c for c in (rows.account, rows.target))
+    account, target = (without_index(c) if by_change else c for c in (rows.account, rows.target))
     same = and_(rows.workspace == like.workspace, account == like.account, target == like.target)
     others = and_(rows.kind == like.kind, rows.id != like.id, rows.key != like.key)
     return and_(same, others, rows.test_of.is_(None), rows.schedule.is_(None), *more)
@@ -327,7 +326,7 @@ def for_digest(connection: Connection, workspace: str, channel: str, since: Micr
     """A channel's broadcasts for its digest: `today` holds those due by `until`, `sent` counts from `since`."""
     mine = broadcasts.c.workspace == workspace
     here, lives = and_(broadcasts.c.channel == channel, understood(connection)), text(LIVING)
-    few = _without_index(broadcasts.c.workspace) == workspace
+    few = without_index(broadcasts.c.workspace) == workspace
     parts = {
         "waiting": and_(in_states(State.PENDING), lives, few, here),
         "held": and_(in_states(State.HELD), mine, here),
@@ -346,11 +345,6 @@ def for_digest(connection: Connection, workspace: str, channel: str, since: Micr
 
 def _some_of(parts: Mapping[str, ColumnElement[bool]], limit: int = 50) -> Executable:
     """The longest waiting of each part, in one statement; the column `part` names it."""
-    longest = _without_index(broadcasts.c.changed_at)
+    longest = without_index(broadcasts.c.changed_at)
     wanted = (select(literal(name).label("part"), broadcasts).where(those) for name, those in parts.items())
     return union_all(*(select(each.order_by(longest).limit(limit).subquery()) for each in wanted))
-
-
-def _without_index(column: ColumnElement[T]) -> ColumnElement[T]:
-    """The same value, for which no database uses an index: fewer rows are living than are in a workspace."""
-    return column + ("" if isinstance(column.type, String) else 0)

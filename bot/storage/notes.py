@@ -13,7 +13,7 @@ from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
 from bot.storage.broadcast_rows import SHOWN, understood
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.sql import but, fitting, read_each
+from bot.storage.sql import but, fitting, read_each, without_index
 from bot.storage.tables import audit, broadcasts, notes
 
 TO_AUDIT, TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody needs their row numbers
@@ -75,7 +75,7 @@ def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[Pendin
         select(func.min(notes.c.seq))
         .join(broadcasts, and_(of, SHOWN))
         .where(notes.c.post_at.is_not(None), stumbled)
-        .group_by(notes.c.workspace, notes.c.broadcast)
+        .group_by(without_index(notes.c.workspace), without_index(notes.c.broadcast))
     )
     statement = select(notes).where(notes.c.seq.in_(oldest), notes.c.post_at <= at).order_by(notes.c.seq).limit(limit)
     return read_each(connection, statement, _to_note, "note", "seq")

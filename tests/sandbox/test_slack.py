@@ -39,6 +39,12 @@ def call(sandbox: Sandbox, http: ClientSession) -> Call:
     return run
 
 
+def allow(sandbox: Sandbox, scope: str) -> None:
+    """Let the app have a scope that it does not ask for."""
+    manifest = sandbox.world.manifest
+    sandbox.world.manifest = dataclasses.replace(manifest, scopes=manifest.scopes | {scope})
+
+
 async def posted(call: Call, **arguments: Any) -> str:
     answer = await call("chat.postMessage", **({"channel": HERE, "text": "Hello"} | arguments))
     assert answer["ok"], answer
@@ -81,7 +87,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_it_refuses_as_slack_does(call: Call, case: str) -> None:
+async def test_it_refuses_as_slack_does(sandbox: Sandbox, call: Call, case: str) -> None:
+    allow(sandbox, "reactions:write")
     method, arguments, code = REFUSED[case]
     answer = await call(method, **arguments)
     assert (answer["ok"], answer["error"]) == (False, code)
@@ -180,7 +187,8 @@ async def test_a_response_url_works_five_times_in_half_an_hour(sandbox: Sandbox,
         assert (answer.status, await answer.text()) == (404, "expired_url")
 
 
-async def test_a_reaction_is_given_once_and_taken_back_once(call: Call) -> None:
+async def test_a_reaction_is_given_once_and_taken_back_once(sandbox: Sandbox, call: Call) -> None:
+    allow(sandbox, "reactions:write")
     ts = await posted(call)
     where = {"channel": HERE, "timestamp": ts, "name": "eyes"}
     assert (await call("reactions.add", **where))["ok"]
@@ -191,8 +199,7 @@ async def test_a_reaction_is_given_once_and_taken_back_once(call: Call) -> None:
 
 
 async def test_metadata_is_kept_and_shown_when_asked_for(sandbox: Sandbox, call: Call) -> None:
-    manifest = sandbox.world.manifest
-    sandbox.world.manifest = dataclasses.replace(manifest, scopes=manifest.scopes | {"channels:history"})
+    allow(sandbox, "channels:history")
     metadata = {"event_type": "x", "event_payload": {"id": "B1"}}
     ts = await posted(call, metadata=metadata)
     kept = await call("conversations.replies", channel=HERE, ts=ts, include_all_metadata=True)

@@ -55,12 +55,13 @@ async def test_the_question_before_an_approval_knows_that_its_own_time_has_passe
     row = dataclasses.replace(await core.ask(), size=12, send_at=at("2027-02-03T10:01"))
     late = question(row, now=at("2027-02-03T10:30"), grace=600 * SECOND)
     assert late == (
-        "clients: 12 people. Its start time has passed. "
+        "clients: 12 people. Its cost is not known. Its start time has passed. "
         "Once approved, it will be held, and I will ask again what to do."
     )
     within = question(row, now=at("2027-02-03T10:05"), grace=600 * SECOND)
     assert within == (
-        "clients: 12 people. It starts 30 s later. Until then it can be stopped. After that it cannot be recalled."
+        "clients: 12 people. Its cost is not known. It starts 30 s later. Until then it can be stopped. After that it "
+        "cannot be recalled."
     )
     assert "It starts 2027-02-03 11:01" in question(row, now=at("2027-02-03T10:00"), grace=600 * SECOND)
 

@@ -72,6 +72,7 @@ FREE = {
     "staged": "made from `text` and the audience after the approval",
     **dict.fromkeys(("ids", "failure", "counts", "accepted_at", "look_at", "finals"), "what came of it"),
     **dict.fromkeys(("created_at", "changed_at", "revision"), "when the row was written"),
+    "text_removed_at": "nothing goes out any more: only what has ended loses its text",
     "ruled_at": "for which start its approvers were named, who are looked at again at the approval",
     **dict.fromkeys(("voice_at", "voices"), "when approvers are reminded"),
     **dict.fromkeys(("occurrence", "covered_by"), "which one of its series it is"),
