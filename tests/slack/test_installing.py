@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -144,17 +144,20 @@ def test_it_asks_for_the_scopes_of_the_manifest() -> None:
 @pytest.mark.long
 async def test_a_code_counts_once_and_a_refusal_is_told(many: Bot, both: Two, bot_port: int) -> None:
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
-        begun = await browser.get(f"http://127.0.0.1:{bot_port}/slack/install", allow_redirects=False)
-        allowed = await browser.get(begun.headers["location"], allow_redirects=False)
-        back = allowed.headers["location"]
-        cookie = {"cookie": begun.headers["set-cookie"].split(";")[0]}
-        first = await browser.get(back, headers=cookie)
-        again = await browser.get(back, headers=cookie)
-        refused = await browser.get(
-            back.split("code=")[0] + "error=access_denied&" + back.split("&")[1], headers=cookie
-        )
-        assert (first.status, again.status, refused.status) == (200, 502, 400)
-        assert "Slack did not hand over" in await again.text()
+
+        async def read(url: str, **headers: str) -> tuple[int, str, Mapping[str, str]]:
+            async with browser.get(url, headers=headers, allow_redirects=False) as answer:
+                return answer.status, await answer.text(), answer.headers
+
+        *_, begun = await read(f"http://127.0.0.1:{bot_port}/slack/install")
+        *_, allowed = await read(begun["location"])
+        back, cookie = allowed["location"], begun["set-cookie"].split(";")[0]
+        assert (await read(back, cookie=cookie))[0] == 200
+        again, said, _ = await read(back, cookie=cookie)
+        assert (again, said[:24]) == (502, "Slack did not hand over ")
+        stem, _, rest = back.partition("code=")
+        refused, *_ = await read(f"{stem}error=access_denied&{rest.partition('&')[2]}", cookie=cookie)
+        assert refused == 400
     await serves(many, OURS)
 
 
