@@ -24,7 +24,7 @@ def databases(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Databa
 
 
 #: The points around the byte that cannot be taken back; the others run after the quick tests.
-AT_ONCE = {"commit release before", "call release during"}
+AT_ONCE = {"call release during"}
 
 
 @pytest.mark.parametrize("point", [pytest.param(p, marks=() if p in AT_ONCE else pytest.mark.long) for p in NAMED])

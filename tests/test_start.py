@@ -27,7 +27,7 @@ from bot.storage import tables
 from bot.storage.addresses import place
 from bot.storage.engines import open_database
 from sandbox.server import Sandbox
-from tests.support.ground import changed, raw_settings
+from tests.support.ground import changed, raw_settings, some_later
 from tests.support.patience import LONG, until, within
 
 FOR_EVER = 10**6
@@ -151,7 +151,7 @@ async def test_a_token_that_slack_refuses_once_it_is_back_ends_the_process(
         await asyncio.open_connection("127.0.0.1", bot_port)
 
 
-@pytest.mark.parametrize("method", ["auth.test", "apps.connections.open"])
+@pytest.mark.parametrize("method", some_later(["auth.test", "apps.connections.open"]))
 async def test_a_start_that_waits_for_slack_ends_as_soon_as_it_is_asked_to(
     sandbox: Sandbox, make_settings: Callable[..., Settings], bot_port: int, method: str
 ) -> None:

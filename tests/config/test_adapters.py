@@ -289,8 +289,8 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "hides that nobody is there": ("hides_that_nobody_is_there", {}, State.UNKNOWN, "the bot saw no such answer"),
 }
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-ROWS = [  # one in three runs with the quick tests, the others after them
-    pytest.param(name, ("sqlite", "postgresql")[place % 2], marks=() if place % 3 == 0 else pytest.mark.long)
+ROWS = [  # one in six runs with the quick tests, the others after them
+    pytest.param(name, ("sqlite", "postgresql")[place % 2], marks=() if place % 6 == 0 else pytest.mark.long)
     for place, name in enumerate(MISCHIEF)
 ]
 

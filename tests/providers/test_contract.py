@@ -33,7 +33,7 @@ from providers.reading import UNREADABLE
 from providers.registry import providers
 from sandbox.server import Sandbox
 from tests.support.adapters import ACCOUNTS, Adapter, became, message, offline, outcome, told
-from tests.support.ground import free_port
+from tests.support.ground import free_port, some_later
 
 VENDORS = sorted(ACCOUNTS)
 STEPS = {"encom": "release", "octopush": "release", "kaizala": "release"}
@@ -107,9 +107,7 @@ BROKEN: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=pytest.mark.long if BROKEN[c][0] == "stall" else ()) for c in BROKEN]
-)
+@pytest.mark.parametrize("case", some_later(sorted(BROKEN, key=lambda case: BROKEN[case][0] == "stall"), of=4))
 async def test_a_release_whose_end_is_not_known_is_uncertain(
     sandbox: Sandbox, adapter: Adapter, vendor: str, case: str
 ) -> None:

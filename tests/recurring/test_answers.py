@@ -74,6 +74,7 @@ async def test_it_is_snoozed_once(series: Series) -> None:
     assert (await series.reminders.answer(again, CLEO, snooze=False)).state is OccurrenceState.DONE
 
 
+@pytest.mark.long
 async def test_what_is_snoozed_is_posted_once_more_by_one_process_alone(series: Series, second: Database) -> None:
     schedule = await snoozed(series)
     series.core.now += HOUR

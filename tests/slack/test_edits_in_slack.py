@@ -70,6 +70,7 @@ async def test_who_may_not_approve_is_not_asked_for_a_comment(sandbox: Sandbox, 
     assert sandbox.acting.views("U0DAN") == []
 
 
+@pytest.mark.long
 async def test_an_approver_corrects_a_typo_and_another_one_approves_it(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients marketing Sodles demain")
     posted = await card(sandbox)

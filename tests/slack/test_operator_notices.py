@@ -137,6 +137,7 @@ async def test_an_admin_who_cannot_be_reached_holds_up_nothing(
     assert len(await posted(sandbox, bot, 1)) == 1
 
 
+@pytest.mark.long
 async def test_of_many_processes_one_tells(
     database: Database, second: Database, sandbox: Sandbox, tmp_path: Any
 ) -> None:

@@ -27,6 +27,7 @@ from tests.support.patience import nothing_more
 from tests.support.slack import HERE, ask, card, drawn, filled, settled, thread_text
 
 
+@pytest.mark.long
 async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_many_there_are(
     sandbox: Sandbox, bot: Bot
 ) -> None:

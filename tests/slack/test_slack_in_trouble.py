@@ -85,6 +85,7 @@ async def test_an_unknown_outcome_in_a_channel_that_is_gone_comes_to_who_approve
     assert len([text for text in read if "may have gone out" in text]) == 1
 
 
+@pytest.mark.long
 async def test_what_is_held_in_a_channel_that_is_gone_comes_to_the_requester_with_its_buttons(
     sandbox: Sandbox, bot: Bot
 ) -> None:
@@ -143,7 +144,9 @@ async def test_what_a_channel_that_is_gone_was_to_be_told_reaches_whom_it_names(
     await sandbox.until(lambda: "Stand-up" in str(directly(sandbox, "U0CLEO")))
 
 
-@pytest.mark.parametrize("error", ["restricted_action", "restricted_action_non_threadable_channel", "no_permission"])
+@pytest.mark.parametrize(
+    "error", some_later(["restricted_action", "restricted_action_non_threadable_channel", "no_permission"])
+)
 async def test_what_may_not_be_said_in_a_channel_is_told_directly_at_once(
     sandbox: Sandbox, bot: Bot, error: str
 ) -> None:
@@ -172,6 +175,7 @@ async def test_a_deleted_card_comes_back(sandbox: Sandbox, bot: Bot) -> None:
     assert row.id in str(again["blocks"])
 
 
+@pytest.mark.long
 async def test_a_card_deleted_while_it_was_sent_comes_back_with_its_end_in_its_thread(
     sandbox: Sandbox, bot: Bot
 ) -> None:
@@ -286,7 +290,7 @@ def reports(sandbox: Sandbox, user: str) -> list[str]:
     return [text for text in directly(sandbox, user) if "Final report" in text]
 
 
-@pytest.mark.parametrize("error", ["not_in_channel", "is_archived", "channel_not_found"])
+@pytest.mark.parametrize("error", some_later(["not_in_channel", "is_archived", "channel_not_found"]))
 async def test_a_broadcast_goes_out_though_its_channel_is_gone_and_both_hear_of_it_directly(
     sandbox: Sandbox, bot: Bot, error: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -553,6 +553,7 @@ def at_home_alone(connection: Connection) -> None:
         broadcasts.add(connection, rows.sample(AT, workspace=HOME, id=NEWS, account="octo", ids=(TICKET,)), draw=False)
 
 
+@pytest.mark.long
 async def test_a_plan_that_reads_everything_is_noticed(database: Database) -> None:
     everything = ("SELECT text FROM broadcasts WHERE text = 'no such text'", ())
     assert [step.whole for step in await database.read(partial(plan, asked=everything))] == [True]

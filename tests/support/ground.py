@@ -134,6 +134,6 @@ async def all_of(bot: Bot) -> list[Broadcast]:
     return await bot.database.read(lambda c: latest(c, "T0BELL", 100))
 
 
-def some_later(cases: Iterable[Any]) -> list[Any]:
-    """Return the cases of a table of which one in three runs with the quick tests, and the others after them."""
-    return [pytest.param(case, marks=() if place % 3 == 0 else pytest.mark.long) for place, case in enumerate(cases)]
+def some_later(cases: Iterable[Any], of: int = 3) -> list[Any]:
+    """Return the cases of a table: one in three (`of`) runs with the quick tests, the others after them."""
+    return [pytest.param(case, marks=() if place % of == 0 else pytest.mark.long) for place, case in enumerate(cases)]

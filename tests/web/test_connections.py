@@ -166,6 +166,7 @@ async def test_an_idle_connection_of_a_proxy_is_kept_longer_than_the_proxy_keeps
     assert [one.timeout_keep_alive for one in place.connections] == [130, 5]
 
 
+@pytest.mark.long
 async def test_an_answer_has_half_a_minute(start: START) -> None:
     place = await start()
     first = GET.replace(b"echo", b"slow")
