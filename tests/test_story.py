@@ -59,6 +59,7 @@ async def test_the_story_over_signed_http_ends_with_one_send(
     await tell_story(http_sandbox, vendor)
 
 
+@pytest.mark.long
 async def test_a_reaction_approves_and_the_status_follows_in_the_thread(sandbox: Sandbox, bot: Bot) -> None:
     await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Soldes demain")
     posted = await card(sandbox)

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
+pytest.importorskip("opentelemetry.proto")  # the extra `otel`; `.ci/run` has it
+
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bot.app import Bot
@@ -21,6 +24,7 @@ from tests.support.ground import StartBot, free_port
 from tests.support.patience import until
 from tests.support.slack import HERE, ask, card, settled, thread_text
 
+pytestmark = pytest.mark.long
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 

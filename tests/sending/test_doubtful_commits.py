@@ -32,6 +32,7 @@ async def test_an_intent_whose_commit_is_in_doubt_is_looked_up_before_anything_l
     assert (steps.count("release"), steps.count("accept")) == (1, 1)
 
 
+@pytest.mark.long
 async def test_an_intent_that_cannot_be_looked_up_in_time_sends_nothing(far: Far) -> None:
     row = await far.core.approved()
     far.proxy.cut(b"INSERT INTO dispatches", COMMIT, how="after")

@@ -18,6 +18,7 @@ from bot.storage.keys import BREAKER_FAILURES, Breaker, set_breaker, take_lease
 from bot.workflow.decision_types import Approve, Cancel, Stop
 from providers.base import Audience, Message, Purpose, Quote
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, decision
+from tests.support.ground import some_later
 from tests.support.sending import TWO_FOR_MANY, all_notes, staged_early
 
 
@@ -103,7 +104,9 @@ async def test_stopped_while_it_is_being_prepared_nothing_stays_open(make_core: 
     assert {sending.what for sending in core.sandbox.vendors.octopush.sendings.values()} == {"cancelled"}
 
 
-@pytest.mark.parametrize("how", [{"kind": "reset"}, {"kind": "error", "status": 429}, {"kind": "error", "status": 503}])
+@pytest.mark.parametrize(
+    "how", some_later([{"kind": "reset"}, {"kind": "error", "status": 429}, {"kind": "error", "status": 503}])
+)
 async def test_a_recall_that_fails_is_tried_again(make_core: MakeCore, how: dict[str, Any]) -> None:
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await staged_early(core)
@@ -148,7 +151,7 @@ async def quoted_and_approved(core: Core, price: str) -> tuple[Broadcast, Dispat
     return await core.row(row.id), dispatcher
 
 
-@pytest.mark.parametrize("price", ["0.10 EUR", "900 USD", "900"])
+@pytest.mark.parametrize("price", some_later(["0.10 EUR", "900 USD", "900"]))
 async def test_dearer_than_its_card_showed_or_in_another_currency_it_is_asked_again_once(
     make_core: MakeCore, price: str
 ) -> None:

@@ -12,7 +12,7 @@ from bot.app import Bot
 from bot.domain.clock import SECOND, now
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
-from tests.support.ground import StartBot, all_of, newest
+from tests.support.ground import StartBot, all_of, newest, some_later
 from tests.support.patience import nothing_more
 from tests.support.slack import HERE, ask, brought, card, filled, open_form, settled, thread_text
 
@@ -68,6 +68,7 @@ async def test_two_approvers_in_the_same_instant_make_one_send(sandbox: Sandbox,
     assert thread_text(sandbox, posted["ts"]).count("Approved by") == 1
 
 
+@pytest.mark.long
 async def test_a_reaction_before_slack_has_answered_about_the_card_counts(
     sandbox: Sandbox, start_bot: StartBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +144,7 @@ async def test_the_same_again_an_hour_later_is_asked_about_and_sent_once_it_is_m
     assert {row.id: row.state for row in await all_of(bot)} == {first.id: State.PENDING, kept.id: State.PENDING}
 
 
-@pytest.mark.parametrize("how", ["drop", "disconnect"])
+@pytest.mark.parametrize("how", some_later(["drop", "disconnect"]))
 async def test_what_a_connection_brought_and_another_one_brings_again_counts_once(
     sandbox: Sandbox, bot: Bot, how: str
 ) -> None:

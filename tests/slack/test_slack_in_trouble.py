@@ -210,6 +210,7 @@ async def test_a_card_deleted_before_somebody_cancels_comes_back_and_says_who(sa
     assert thread_text(sandbox, again["ts"]).count("Trop tard") == 1
 
 
+@pytest.mark.long
 async def test_a_note_for_a_card_deleted_after_the_end_brings_it_back(sandbox: Sandbox, start_bot: StartBot) -> None:
     lead = 0
     bot = await start_bot(sandbox, lambda: now() + lead)

@@ -103,6 +103,7 @@ async def test_an_old_card_becomes_a_link_when_slack_takes_it_again(sandbox: San
     assert len(sandbox.acting.messages(HERE)) == 2
 
 
+@pytest.mark.long
 async def test_what_is_approved_too_late_asks_in_its_thread_and_on_its_card(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
@@ -184,6 +185,7 @@ async def test_a_follow_up_is_a_form_with_the_old_text_and_an_approval_of_its_ow
     assert (await bot.workflow.find(TEAM, first.id)).state is State.CANCELLED
 
 
+@pytest.mark.long
 async def test_what_did_not_go_out_points_to_its_follow_up(sandbox: Sandbox, bot: Bot) -> None:
     sandbox.vendors.faults.add("encom.release", "reset")
     posted = await approved(sandbox)

@@ -414,7 +414,7 @@ async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_dr
     await sandbox.until(lambda: "Open the draft" in str(sandbox.acting.messages(direct)))
 
 
-@pytest.mark.parametrize("refused", [0, 1])
+@pytest.mark.parametrize("refused", some_later([0, 1]))
 async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message(
     sandbox: Sandbox, bot: Bot, refused: int
 ) -> None:
