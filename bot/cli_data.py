@@ -156,7 +156,9 @@ def db_backup(config: Path | None, with_key: bool, file: Path) -> None:
     except backup.NothingThere:
         fail("There is nothing in the database yet, so there is nothing to back up.")
     about = "It holds the secret key too: whoever has it can read everything." if included else _about_key(settings)
-    click.echo(f"Wrote {count} rows to {file}. It holds texts and tokens: keep it safe. {about}")
+    click.echo(
+        f"Wrote {count} rows to {file}. It holds texts, and tokens that only the key opens: keep it safe. {about}"
+    )
     if revision > tables.REVISION:
         click.echo(f"{schema.newer(revision)} Only a version that knows {revision} can restore this backup.", err=True)
 

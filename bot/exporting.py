@@ -84,6 +84,8 @@ DEEDS: Mapping[str, str] = {
     "finish_reminder": "finished the reminder {it}",
     "stop_broadcast": "stopped the recurring broadcast {it}",
     "stop_reminder": "stopped the reminder {it}",
+    "install": "installed the bot",
+    "uninstall": "uninstalled the bot, or took its token back",
     "done_reminder": "answered the reminder {it}",
     "snooze_reminder": "put off the reminder {it}",
 }
@@ -107,7 +109,8 @@ def sentence(row: Mapping[str, Any]) -> str:
     refused = str(row["action"]).removesuffix("_refused")
     if refused != row["action"]:
         about = f" {it}" if row["broadcast"] else ""
-        said = f"{who} was not allowed to {refused.replace('_', ' ')}{about}"
+        wanted = "ask for the findings of doctor" if refused == "doctor" else refused.replace("_", " ")
+        said = f"{who} was not allowed to {wanted}{about}"
     else:
         deed = DEEDS.get(str(row["action"]))
         said = f"{who} {deed.format(it=it)}" if deed else f"{who} did “{row['action']}” to {it}"

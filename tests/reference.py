@@ -19,6 +19,7 @@ from bot.cli import main
 from bot.config.load import parse
 from bot.config.settings import ApprovalRule, AudienceSettings, Settings
 from bot.config.sources import CONVENTIONAL
+from bot.config.workspaces import WorkspaceSettings
 from bot.domain.hours import Hours, Policy
 from providers.registry import providers
 
@@ -29,6 +30,38 @@ CODES = (
     ("1", "something is wrong, and a line says what"),
     ("2", "the command line or the settings are wrong, and each line names one of them with its fix"),
 )
+#: What doctor looks at, by the ids of its findings. N: the place of a rule, from 1; NAME: as in the settings.
+FINDINGS = {
+    "settings": "that they can be read; else each one that cannot",
+    "secret_key": "that it is a key, and the one that the database was written with",
+    "files": "that nobody else on the machine can read the settings, the database, its key and the backups",
+    "database": "that it can be opened, is sound and has this version's schema",
+    "database.notifications": "that processes hear of each other at once, with PostgreSQL",
+    "slack.token": "that Slack takes the bot token",
+    "slack.app_token": "that Slack takes the app-level token",
+    "slack.signing_secret": "that it has the shape of one",
+    "slack.scopes": "that the token has every scope of the manifest",
+    "clock": "that this machine's clock agrees with Slack's",
+    "admins": "that there are some, and that they are members",
+    "approval.approvers": "that there are some, and that they are members; read with the people of their groups",
+    "approval.notify, approval.delegates, approval.break_glass": "that these are members",
+    "approval.break_glass.rules": "that an alert ever needs approval, which breaking the glass could spare",
+    "approval.quorum": "that enough people can approve",
+    "approval.channel": "that cards can be posted there",
+    "approval.expires_after, approval.remind_after": "that these are no odd lengths of time",
+    "approval.rules.N": "that the rule can match, and that no earlier one takes everything from it",
+    "approval.rules.N.approvers, approval.rules.N.quorum": "that enough people can satisfy the rule",
+    "accounts.NAME": "that the vendor takes the credentials",
+    "accounts.NAME.credit": "that the credit is not low",
+    "accounts.NAME.adapter": "that the adapter asks before it sends",
+    "accounts.NAME.legacy": "that the vendor still exists",
+    "accounts.NAME.test_audience": "that tests go to few people",
+    "audiences.NAME.kind, audiences.NAME.id": "that the vendor can have such an audience",
+    "audiences.NAME.policy": "that marketing to it has hours",
+    "policies.NAME": "that somebody has checked its hours within a year",
+    "public_url": "that this bot answers there",
+    "callbacks, callbacks.NAME": "how vendors call back, and the address to paste at them",
+}
 #: What people write for a type.
 TYPES: Mapping[Any, str] = {
     str: "text",
@@ -96,6 +129,7 @@ def tables() -> Iterator[tuple[str, str]]:
         if _is_table(field) and isinstance(field.default, BaseModel):
             yield f"`[{name}]`", _table_of(type(field.default), f"{name.upper()}__")
     yield "`[[approval.rules]]`", _table_of(ApprovalRule, None)
+    yield "`[workspaces.T0…]`", _table_of(WorkspaceSettings, None)
 
 
 def _table_of(model: type[BaseModel], path: str | None) -> str:
@@ -168,12 +202,12 @@ def _variables(name: str, path: str | None) -> list[str]:
 TOP = """# Reference
 
 Everything with a name, written from the code and checked by a test. What a setting means is in [Settings](settings.md),
-what a metric tells in [Watching](watching.md).
+each metric in [Watching](watching.md).
 
 ## The shell
 
 {shell}
-Every command takes `--config` and `--help`, before or after its name.
+Every command takes `--help`. Those that read the settings take `--config`, before or after their name.
 
 | exit code | means |
 |---|---|
@@ -182,6 +216,11 @@ Every command takes `--config` and `--help`, before or after its name.
 ## `/broadcast`
 
 {slash}
+## Findings of `doctor`
+
+Each finding has an id, a level (`ok`, `warning`, `error`), a cause and a fix.
+
+{findings}
 ## Settings
 
 Each can stand in `bellcrier.toml`, in the environment or `.env` under its variable, or in a file that the variable with
@@ -192,8 +231,10 @@ are written with commas.
 
 def page() -> str:
     codes = "\n".join(f"| {code} | {means} |" for code, means in CODES)
-    parts = [TOP.format(shell=shell(), codes=codes, slash=slash())]
-    parts += [f"\n### {title}\n\n{rows}" for title, rows in tables()]
+    rows = ([", ".join(f"`{id}`" for id in ids.split(", ")), about] for ids, about in FINDINGS.items())
+    found = table(["id", "is about"], rows)
+    parts = [TOP.format(shell=shell(), codes=codes, slash=slash(), findings=found)]
+    parts += [f"\n### {title}\n\n{those}" for title, those in tables()]
     return "".join(parts)
 
 

@@ -227,3 +227,15 @@ def test_a_language_that_is_not_there_is_english() -> None:
 def test_no_sentence_serves_both_for_one_broadcast_and_for_many_deliveries() -> None:
     """English has one form for both; other languages have two."""
     assert not set(COUNTED) & {*answers.STEPS.values(), *card_facts.HOLDS.values(), *recurring.TURNS.values()}
+
+
+@pytest.mark.parametrize(
+    ("language", "none", "million"),
+    [("fr", "0 personne", "1000000 personnes"), ("es", "0 personas", "1000000 personas")],
+)
+def test_a_catalogue_says_itself_which_form_a_number_takes(language: str, none: str, million: str) -> None:
+    """Babel's own rules change from version to version, and have a third form for millions."""
+    words, forms = translator_for(language), ("{number} person", "{number} people")
+    assert (words.count(*forms, 0), words.count(*forms, 1_000_000)) == (none, million)
+    catalogue = resources.files("bot").joinpath("locale", f"{language}.po").read_text(encoding="utf-8")
+    assert "Plural-Forms: nplurals=2;" in catalogue.split("\n\n")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import csv
 import io
@@ -19,6 +20,7 @@ from bot.domain.lifecycle import Action
 from bot.exporting import COLUMNS, DEEDS, sentence
 from bot.storage import audit_chain, tables
 from bot.storage.database import Database
+from tests.support.databases import ROOT
 from tests.support.rows import KEY
 
 Stored = dict[str, Any]
@@ -112,3 +114,14 @@ async def test_a_day_begins_at_midnight_of_the_zone(database: Database, export: 
         assert (code, len(printed.splitlines())) == (0, count), words
     code, printed = await export("--timezone", "Paris")
     assert (code, "--timezone: Paris is no time zone; write it like Europe/Paris." in printed) == (2, True)
+
+
+def test_every_step_that_is_audited_has_a_sentence_of_its_own() -> None:
+    calls = (call for path in (ROOT / "bot").rglob("*.py") for call in ast.walk(ast.parse(path.read_text())))
+    written = [call for call in calls if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(WRITERS)]
+    actions = {arg.value for call in written for arg in call.args[3:4] if isinstance(arg, ast.Constant)}
+    assert {"install", "uninstall", "accept_late"} <= actions
+    assert actions - DEEDS.keys() == set()
+
+
+WRITERS = ("write_audit", "write_event")
