@@ -104,8 +104,14 @@ def answer_seconds(patience: float) -> float:
 
 
 def workspace_of(body: Body) -> str:
-    """Return the workspace that this came from; with an org-wide installation `team` may be null."""
-    return str(body.get("team_id") or part(body, "team").get("id") or part(body, "user").get("team_id") or "")
+    """Return the workspace that this came from.
+
+    With an org-wide installation `team` may be null: then it is where the form was opened, and not the workspace of
+    the person's account, which may be another one of the organisation.
+    """
+    opened_in = str(part(body, "view").get("team_id") or "")
+    named = body.get("team_id") or part(body, "team").get("id") or (opened_in if opened_in.startswith("T") else "")
+    return str(named or part(body, "user").get("team_id") or "")
 
 
 def user_of(body: Body) -> str:

@@ -122,6 +122,8 @@ class Routes:
         if found is None:
             return await ack(**_elsewhere(body))
         context[LISTENERS] = found
+        # Bolt chose by where the app is installed, which for a form may be the organisation.
+        context["client"].token = self.served.authorized_in(workspace).bot_token
         return await next()
 
 

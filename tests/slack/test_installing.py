@@ -13,11 +13,12 @@ from sqlalchemy import select
 from bot.app import Bot
 from bot.config.encryption import is_encrypted
 from bot.domain.clock import SECOND, now
+from bot.slack.interaction import workspace_of
 from bot.storage import keys, tables
 from bot.web.install import SCOPES
 from sandbox.server import Sandbox
-from sandbox.world import read_manifest
-from tests.support.slack import HERE, ask, card
+from sandbox.world import Json, read_manifest
+from tests.support.slack import HERE, ask, becomes, card, filled, open_form, type_in
 from tests.support.workspaces import OTHER, OURS, bot_for, install, serves, two
 
 Two = tuple[Sandbox, Sandbox]
@@ -212,3 +213,46 @@ async def test_a_workspace_of_an_organisation_joins_when_it_is_first_heard_of(
     await many.workspaces.left(organisation, now())
     await serves(many)
     assert await many.database.read(lambda c: keys.paused(c, OURS))
+
+
+@pytest.mark.parametrize(
+    ("body", "workspace"),
+    [
+        ({"team_id": OURS, "user_id": "U0CLEO"}, OURS),
+        ({"team": {"id": OURS}, "user": {"team_id": OTHER}, "view": {"team_id": OTHER}}, OURS),
+        ({"team": None, "user": {"team_id": OTHER}, "view": {"team_id": OURS}}, OURS),
+        ({"team": None, "user": {"team_id": OURS}, "view": {"team_id": "E0BELL"}}, OURS),
+        ({"team": None, "user": {"team_id": OURS}, "view": {"team_id": None}}, OURS),
+        ({"team": None, "user": {"team_id": OURS}}, OURS),
+    ],
+)
+def test_a_payload_is_of_the_workspace_where_it_was_done(body: Json, workspace: str) -> None:
+    assert workspace_of(body) == workspace
+
+
+@pytest.mark.long
+async def test_a_form_belongs_to_the_workspace_where_it_was_opened_and_not_to_the_persons_own(
+    both: Two, bot_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, named = both[0], {OURS: {"accounts": ["encom"]}, OTHER: {"accounts": ["encom"]}}
+    payload = home.acting.payloads.interaction
+
+    def of_a_visitor(kind: str, user: str) -> Json:
+        """With an org-wide installation, of somebody whose account is in another workspace of the organisation."""
+        made = payload(kind, user)
+        grid = {"team": None, "enterprise": {"id": "E0BELL"}, "is_enterprise_install": True}
+        return {**made, **grid, "user": {**made["user"], "team_id": OTHER}}
+
+    async with bot_for(home, bot_port, tmp_path, workspaces=named) as bot:
+        for workspace in (OURS, OTHER):
+            await install(bot_port, workspace)
+        await serves(bot, OURS, OTHER)
+        form = await open_form(home)
+        monkeypatch.setattr(home.acting.payloads, "interaction", of_a_visitor)
+        form["app_installed_team_id"] = "E0BELL"
+        values = filled("clients", "Soldes demain")
+        await type_in(home, form, values)
+        await becomes(home, "Soldes demain")  # with the token of this workspace, and no other
+        assert await home.acting.submit("U0DAN", form["id"], values) == {}
+        asked = select(tables.broadcasts.c.workspace)
+        assert await bot.database.read(lambda c: c.execute(asked).scalars().all()) == [OURS]
