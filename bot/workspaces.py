@@ -145,6 +145,7 @@ class InstalledWorkspaces(Workspaces):
         self.served: dict[str, Workspace] = {}
         self._known: dict[str, Installation] = {}
         self._begin: Begin | None = None
+        self._looked = False
         self._reading = asyncio.Lock()
         self._joining: set[asyncio.Task[None]] = set()
 
@@ -157,7 +158,7 @@ class InstalledWorkspaces(Workspaces):
         await self.refresh()
 
     def greeted(self) -> bool:
-        return self._begin is not None
+        return self._looked
 
     def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
         """One of an organisation that has the bot org-wide joins when it is first heard of, and is answered then on."""
@@ -191,7 +192,7 @@ class InstalledWorkspaces(Workspaces):
                 await self._end(id)
             for id, installation in known.items():
                 self._serve(id, installation)
-            self._known = known
+            self._known, self._looked = known, True
 
     def _serve(self, id: str, installation: Installation) -> None:
         if id not in self.served:

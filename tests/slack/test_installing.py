@@ -16,10 +16,12 @@ from bot.domain.clock import SECOND, now
 from bot.slack.interaction import workspace_of
 from bot.storage import keys, tables
 from bot.web.install import SCOPES
+from bot.workspaces import InstalledWorkspaces
 from sandbox.server import Sandbox
 from sandbox.world import Json, read_manifest
+from tests.support.patience import LONG
 from tests.support.slack import HERE, ask, becomes, card, filled, open_form, type_in
-from tests.support.workspaces import OTHER, OURS, bot_for, install, serves, two
+from tests.support.workspaces import OTHER, OURS, bot_for, install, many_settings, serves, two
 
 Two = tuple[Sandbox, Sandbox]
 
@@ -112,6 +114,33 @@ async def test_a_late_word_of_an_earlier_end_does_not_end_a_new_installation(
     await many.workspaces.left(OURS, 1_000_000)
     await many.workspaces.refresh()
     assert [one.id for one in many.workspaces.all] == [OURS]
+
+
+async def test_until_it_knows_its_workspaces_slack_is_asked_to_come_back(
+    both: Two, bot_port: int, tmp_path: Path
+) -> None:
+    home, begun, go_on = both[0], asyncio.Event(), asyncio.Event()
+    async with bot_for(home, bot_port, tmp_path):
+        await install(bot_port, OURS)
+
+    async def renew() -> bool:
+        begun.set()
+        return not await go_on.wait()
+
+    later = Bot(many_settings(home, bot_port, tmp_path), patience=LONG)
+    assert isinstance(later.workspaces, InstalledWorkspaces)
+    later.workspaces.renew = renew
+    starting = asyncio.create_task(later.start("127.0.0.1", bot_port))
+    try:
+        await begun.wait()
+        body = home.acting.payloads.command("U0CLEO", home.world.channels[HERE], "/broadcast", "help")
+        assert not (await home.delivery.command(body)).acknowledged
+        go_on.set()
+        await starting
+        assert "/broadcast send" in await ask(home, "help")
+    finally:
+        starting.cancel()
+        await later.stop()
 
 
 @pytest.mark.parametrize(
