@@ -39,7 +39,7 @@ def build_core(
     make_id: Callable[[], str] = new_id,
 ) -> Core:
     """Put the core together. `placeholders`: those of every vendor; `make_id`: makes the ids of new broadcasts."""
-    audience_cache = AudienceCache(runtime.providers, runtime.settings.audiences)
+    audience_cache = AudienceCache(runtime.providers, runtime.settings.audiences, runtime.crowded)
     audiences = Audiences(runtime.settings, runtime.providers, runtime.policies, audience_cache, placeholders)
     switch = KillSwitch()
     workflow = Workflow(runtime, audiences, people, switch, make_id)

@@ -14,7 +14,7 @@ from slack_bolt.authorization import AuthorizeResult
 
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
-from bot.config.workspaces import WorkspaceSettings, is_for_many, settings_for, workspace_settings
+from bot.config.workspaces import accounts_with_others, is_for_many, must_fit, settings_for
 from bot.domain.clock import SECOND, Micros
 from bot.peers import read_hint
 from bot.scheduler import Scheduler, Task
@@ -231,7 +231,8 @@ def open_workspaces(
 
     `root`: what all share; the other arguments are those of `Workspace`.
     """
-    named, token = workspace_settings(root.settings), root.settings.slack_bot_token
+    must_fit(root.settings)
+    token = root.settings.slack_bot_token
     if not is_for_many(root.settings):
         home = Workspace(root, WorkspaceDatabase(root.database), patience, tell, on_call)
         home.use_token(token.get_secret_value() if token is not None else None)
@@ -239,9 +240,10 @@ def open_workspaces(
 
     def make(installation: Installation) -> Workspace:
         """Make what serves a workspace, with what the settings give it and nothing else."""
-        settings = settings_for(root.settings, named.get(installation.id, WorkspaceSettings()))
+        settings = settings_for(root.settings, installation.id)
         accounts = {name: account for name, account in root.providers.items() if name in settings.accounts}
-        runtime = replace(root, settings=settings, providers=accounts)
+        crowded = accounts_with_others(root.settings, installation.id)
+        runtime = replace(root, settings=settings, providers=accounts, crowded=crowded)
         return Workspace(runtime, WorkspaceDatabase(root.database, installation.id), patience, tell, on_call)
 
     installations = Installations(root.database, root.key, root.clock)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, create_model
 from pydantic.fields import FieldInfo
 
 from bot.app import Bot
@@ -19,7 +19,7 @@ from bot.cli import main
 from bot.config.load import parse
 from bot.config.settings import ApprovalRule, AudienceSettings, Settings
 from bot.config.sources import CONVENTIONAL
-from bot.config.workspaces import WorkspaceSettings
+from bot.config.workspaces import OWN, Share
 from bot.domain.hours import Hours, Policy
 from providers.registry import providers
 
@@ -129,7 +129,13 @@ def tables() -> Iterator[tuple[str, str]]:
         if _is_table(field) and isinstance(field.default, BaseModel):
             yield f"`[{name}]`", _table_of(type(field.default), f"{name.upper()}__")
     yield "`[[approval.rules]]`", _table_of(ApprovalRule, None)
-    yield "`[workspaces.T0…]`", _table_of(WorkspaceSettings, None)
+    yield "`[workspaces.T0…]`", _table_of(_of_a_workspace(), None)
+
+
+def _of_a_workspace() -> type[BaseModel]:
+    """Its share of what all have, and the settings that it may have of its own."""
+    own: dict[str, Any] = {name: (Settings.model_fields[name].annotation, None) for name in OWN}
+    return create_model("Workspace", __base__=Share, **own)
 
 
 def _table_of(model: type[BaseModel], path: str | None) -> str:

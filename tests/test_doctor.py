@@ -92,6 +92,10 @@ WRONG: dict[str, Case] = {
     "a rule for an audience of another account": settings_error(
         {"approval.rules": [{**RULE, "audience": "clients", "account": "octo"}]}, "never matches", "Leave one"
     ),
+    "a rule of one workspace for an unknown audience": settings_error(
+        {"workspaces.T0ABLE.approval.rules": [{**RULE, "audience": "clinets"}]},
+        "workspaces.T0ABLE.approval.rules number 1, audience: there is no [audiences.clinets]",
+    ),
     "marketing that nobody approves": settings_error({"approval.quorum": 0}, "approval.quorum of 0", "Set it to 1"),
     "an unknown provider": settings_error(
         {"accounts.encom.provider": "encmo"}, "there is no such provider", "Did you mean encom"

@@ -44,12 +44,12 @@ SENTENCES: Mapping[str, str] = {
 
 
 def complaint(detail: Mapping[str, Any], written: Written, at: Steps = (), model: type[BaseModel] | None = None) -> str:
-    """Return the sentence for one of pydantic's errors. `at`: the table that `model` reads, if it is not ours."""
+    """Return the sentence for one of pydantic's errors. `at`: the table that `model` reads, if not ours does."""
     steps = *at, *(step for step in detail["loc"] if step != "[key]")
     entry = ""
     if isinstance(steps[-1], int) and not isinstance(value_at(written.tree, steps), Mapping):
         entry, steps = f"its entry {steps[-1] + 1} ", steps[:-1]
-    table = model or _table_of(steps[:-1])
+    table = model or _table_of(steps[len(at) : -1])
     if detail["type"] == "extra_forbidden":
         return f"{written.named(steps)}: there is no such setting.{_meant(steps, table)}"
     what = entry + _what(detail, steps, written)

@@ -16,6 +16,7 @@ from bot.config.complaints import complaint, sentence
 from bot.config.misfits import misfits
 from bot.config.settings import Settings, SettingsError, decoded
 from bot.config.sources import Steps, Written, gather, named_files
+from bot.config.workspaces import wrong_with_workspaces
 from bot.storage.addresses import backend
 
 MOST_WRONG = 1000  # rounds of leaving out what is wrong
@@ -65,8 +66,9 @@ def what_is_right(written: Written) -> tuple[Settings, list[str]]:
         return Settings(), list(wrong.values())
     settings.remember(written)
     wrong |= {steps: sentence(written, steps, what) for steps, what in misfits(settings, written.tree)}
+    told = [*wrong.values(), *wrong_with_workspaces(settings)]
     known = {name: one for name, one in settings.audiences.items() if one.account in settings.accounts}
-    return (settings.model_copy(update={"audiences": known}) if wrong else settings), list(wrong.values())
+    return (settings.model_copy(update={"audiences": known}) if told else settings), told
 
 
 def _without(tree: Any, place: Steps) -> Any:

@@ -19,13 +19,13 @@ def misfits(settings: Settings, tree: Mapping[str, Any]) -> Iterator[tuple[Steps
         if not ACCOUNT_NAME.match(name):
             yield ("accounts", name), "is no name for an account; use small letters, digits, - and _"
     for name, audience in settings.audiences.items():
-        if audience.account not in settings.accounts and not _is_there(tree, "accounts", audience.account):
+        if audience.account not in settings.accounts and not is_there(tree, "accounts", audience.account):
             known = ", ".join(sorted(settings.accounts)) or "none"
             yield ("audiences", name, "account"), f"there is no such account; there are: {known}"
     for name, account in settings.accounts.items():
         if why := _wrong_test_audience(settings, name, account.get("test_audience"), tree):
             yield ("accounts", name, "test_audience"), why
-    yield from _misfits_of_approval(settings.approval, settings, tree)
+    yield from misfits_of_approval(settings.approval, settings, tree)
     if backend(settings.database_url) == "postgresql" and not settings.is_written("secret_key"):
         yield ("secret_key",), "must be given with PostgreSQL; `openssl rand -base64 32` makes one"
     for one, other in (("slack_client_id", "slack_client_secret"), ("slack_client_secret", "slack_client_id")):
@@ -33,7 +33,7 @@ def misfits(settings: Settings, tree: Mapping[str, Any]) -> Iterator[tuple[Steps
             yield (one,), f"needs {other.upper()} too; both are on the app's page at Slack"
 
 
-def _misfits_of_approval(
+def misfits_of_approval(
     approval: ApprovalSettings, settings: Settings, tree: Mapping[str, Any]
 ) -> Iterator[tuple[Steps, str]]:
     """A rule about what is not there would match nothing, and so ask for fewer approvals than somebody meant."""
@@ -42,16 +42,16 @@ def _misfits_of_approval(
         yield ("approval", "reject_reactions"), why
     for number, rule in enumerate(approval.rules):
         audience = settings.audiences.get(rule.audience or "")
-        if rule.account and rule.account not in settings.accounts and not _is_there(tree, "accounts", rule.account):
+        if rule.account and rule.account not in settings.accounts and not is_there(tree, "accounts", rule.account):
             yield ("approval", "rules", number, "account"), f"there is no [accounts.{rule.account}]"
-        if rule.audience and audience is None and not _is_there(tree, "audiences", rule.audience):
+        if rule.audience and audience is None and not is_there(tree, "audiences", rule.audience):
             yield ("approval", "rules", number, "audience"), f"there is no [audiences.{rule.audience}]"
         elif audience is not None and rule.account not in (None, audience.account):
             why = f"[audiences.{rule.audience}] is of the account {audience.account}, so this rule never matches"
             yield ("approval", "rules", number, "account"), f"{why}; leave one of the two out"
 
 
-def _is_there(tree: Mapping[str, Any], table: str, name: str) -> bool:
+def is_there(tree: Mapping[str, Any], table: str, name: str) -> bool:
     """Whether this is written at all, or may be: then it is wrong by itself, which is told already."""
     written = tree.get(table, {})
     return not isinstance(written, Mapping) or name in written
@@ -61,7 +61,7 @@ def _wrong_test_audience(settings: Settings, account: str, wanted: Any, tree: Ma
     if not isinstance(wanted, str):
         return None  # it is wrong by itself
     if wanted not in settings.audiences:
-        return None if _is_there(tree, "audiences", wanted) else "there is no such audience; name one of this account"
+        return None if is_there(tree, "audiences", wanted) else "there is no such audience; name one of this account"
     if (owner := settings.audiences[wanted].account) != account:
         return f"[audiences.{wanted}] belongs to the account {owner}; name an audience of this account"
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -23,6 +23,7 @@ class Runtime:
 
     `clock` is the wall clock, `monotonic` the steady one in seconds, and `lease_clock` the database's own, by which
     processes on several machines judge each other's leases. `on_receipts` is told whose receipts were stored.
+    `crowded` names the accounts at whose vendors lie lists of other workspaces too.
     """
 
     settings: Settings
@@ -36,3 +37,4 @@ class Runtime:
     monotonic: Callable[[], float] = steady
     lease_clock: Callable[[Connection], Micros | None] = sql.database_time
     on_receipts: Callable[[Iterable[Owner]], None] = lambda _: None
+    crowded: Collection[str] = ()

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bot.config.settings import ApprovalSettings, Names, Settings, SettingsError
-from bot.domain.i18n import Language
+from bot.config.complaints import complaint, sentence
+from bot.config.misfits import is_there, misfits_of_approval
+from bot.config.settings import Names, Settings, SettingsError
+from bot.config.sources import Steps, Written
 
 WORKSPACE = re.compile(r"^T[A-Z0-9]{2,}$")
+#: The settings that a workspace may have of its own, under the names that they have at the top of the file.
+OWN = ("admins", "locale", "timezone", "hourly_cap", "approval")
 
 
-class WorkspaceSettings(BaseModel):
-    """`[workspaces.T0…]`: its accounts, and what differs there. `audiences`: None for all of its accounts."""
+class Share(BaseModel):
+    """What `[workspaces.T0…]` gives to a workspace of what all have. `audiences`: None for all of its accounts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     accounts: Names = ()
     audiences: Names | None = None
-    admins: Names | None = None
-    locale: Language | None = None
-    timezone: str | None = None
-    hourly_cap: int | None = Field(default=None, ge=1)
-    approval: ApprovalSettings | None = None
 
 
 def is_for_many(settings: Settings) -> bool:
@@ -32,38 +32,90 @@ def is_for_many(settings: Settings) -> bool:
     return settings.slack_bot_token is None and settings.slack_client_id is not None
 
 
-def workspace_settings(settings: Settings) -> Mapping[str, WorkspaceSettings]:
-    """Return what is said for each workspace. Raises SettingsError."""
-    found, wrong = dict[str, WorkspaceSettings](), list[str]()
-    for id, raw in settings.workspaces.items():
-        try:
-            found[id] = WorkspaceSettings.model_validate(raw)
-        except ValidationError as error:
-            for detail in error.errors(include_input=False, include_url=False):
-                place = ".".join(["workspaces", id, *map(str, detail["loc"])])
-                wrong.append(f"{place}: {str(detail['msg']).removeprefix('Value error, ')}.")
-            continue
-        if not WORKSPACE.match(id):
-            wrong.append(f"workspaces.{id}: is no workspace; its id begins with T.")
-        lacking = [name for name in found[id].accounts if name not in settings.accounts]
-        wrong += [f"workspaces.{id}.accounts: there is no [accounts.{name}]." for name in lacking]
-        unknown = [name for name in found[id].audiences or () if name not in settings.audiences]
-        wrong += [f"workspaces.{id}.audiences: there is no [audiences.{name}]." for name in unknown]
-    if found and not is_for_many(settings):
-        wrong.append("workspaces: a bot token is for one workspace; set SLACK_CLIENT_ID in its place, for many.")
-    if wrong:
-        raise SettingsError(wrong)
-    return found
-
-
-def settings_for(settings: Settings, own: WorkspaceSettings) -> Settings:
-    """Return the settings as this workspace has them: only its accounts, and their audiences."""
-    accounts = {name: raw for name, raw in settings.accounts.items() if name in own.accounts}
+def settings_for(settings: Settings, workspace: str) -> Settings:
+    """Return the settings as this workspace has them: its own, and of the accounts and audiences only its share."""
+    share = share_of(settings, workspace)
+    accounts = {name: raw for name, raw in settings.accounts.items() if name in share.accounts}
     audiences = {
         name: audience
         for name, audience in settings.audiences.items()
-        if audience.account in accounts and (own.audiences is None or name in own.audiences)
+        if audience.account in accounts and (share.audiences is None or name in share.audiences)
     }
-    said = {name: getattr(own, name) for name in ("admins", "locale", "timezone", "hourly_cap", "approval")}
-    changes = {name: value for name, value in said.items() if value is not None}
-    return settings.model_copy(update={"accounts": accounts, "audiences": audiences, **changes})
+    raw = _own(settings, workspace)
+    own = Settings.model_validate(raw)
+    return settings.model_copy(
+        update={"accounts": accounts, "audiences": audiences, **{name: getattr(own, name) for name in raw}}
+    )
+
+
+def share_of(settings: Settings, workspace: str) -> Share:
+    """Return what this workspace has of what all have; nothing, without a table of its own."""
+    return Share.model_validate(_shared(settings, workspace))
+
+
+def accounts_with_others(settings: Settings, workspace: str) -> frozenset[str]:
+    """Return its accounts at whose vendors lie lists of others too: then it sees only those that its table gives it."""
+    share = share_of(settings, workspace)
+    if share.audiences is not None:
+        return frozenset(share.accounts)
+    others = (share_of(settings, one).accounts for one in settings.workspaces if one != workspace)
+    return frozenset(share.accounts) & frozenset().union(*others)
+
+
+def _shared(settings: Settings, workspace: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.workspaces.get(workspace, {}).items() if name not in OWN}
+
+
+def _own(settings: Settings, workspace: str) -> dict[str, Any]:
+    """Its own settings as written, and in its `approval` those of all, except where it says something else."""
+    raw = settings.workspaces.get(workspace, {})
+    own = {name: raw[name] for name in OWN if name in raw}
+    if isinstance(approval := own.get("approval"), Mapping):
+        of_all = settings.approval
+        own["approval"] = {name: getattr(of_all, name) for name in of_all.model_fields_set} | dict(approval)
+    return own
+
+
+def wrong_with_workspaces(settings: Settings) -> list[str]:
+    """Return what is wrong with `[workspaces.T0…]`, or does not fit the other settings."""
+    written, wrong = settings.written(), list[str]()
+    if settings.workspaces and settings.slack_bot_token is not None:
+        only = "a bot token is for one workspace; set SLACK_CLIENT_ID in its place, for many"
+        wrong.append(sentence(written, ("workspaces",), only))
+    for id in settings.workspaces:
+        unreadable = list(_unreadable(settings, id, written))
+        misfits = [] if unreadable else _misfits(settings, id, written.tree)
+        wrong += [*unreadable, *(sentence(written, ("workspaces", id, *steps), why) for steps, why in misfits)]
+    return wrong
+
+
+def _unreadable(settings: Settings, id: str, written: Written) -> Iterator[str]:
+    readers: tuple[tuple[type[BaseModel], dict[str, Any], type[BaseModel] | None], ...]
+    readers = (Share, _shared(settings, id), Share), (Settings, _own(settings, id), None)
+    for model, raw, table in readers:
+        try:
+            model.model_validate(raw)
+        except ValidationError as error:
+            for detail in error.errors(include_input=False, include_url=False):
+                yield complaint(detail, written, ("workspaces", id), table)
+
+
+def _misfits(settings: Settings, id: str, tree: Mapping[str, Any]) -> Iterator[tuple[Steps, str]]:
+    """Yield what does not fit, and why. What its approvals have from all is told there."""
+    if not WORKSPACE.match(id):
+        yield (), "is no workspace; its id begins with T"
+    share = share_of(settings, id)
+    for table, names in (("accounts", share.accounts), ("audiences", share.audiences or ())):
+        for name in names:
+            if name not in getattr(settings, table) and not is_there(tree, table, name):
+                yield (table,), f"there is no [{table}.{name}]"
+    of_all = set(misfits_of_approval(settings.approval, settings, tree))
+    for steps, why in misfits_of_approval(settings_for(settings, id).approval, settings, tree):
+        if (steps, why) not in of_all:
+            yield steps, why
+
+
+def must_fit(settings: Settings) -> None:
+    """Raise SettingsError if something is wrong with `[workspaces.T0…]`."""
+    if wrong := wrong_with_workspaces(settings):
+        raise SettingsError(wrong)

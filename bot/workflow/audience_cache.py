@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import structlog
@@ -21,10 +21,18 @@ MOST_SIZES = 50  # a vendor that reports sizes one list at a time is not asked f
 
 
 class AudienceCache:
-    """The audiences of each account as its vendor last reported them; empty for a vendor that does not report them."""
+    """The audiences of each account as its vendor last reported them; empty for a vendor that does not report them.
 
-    def __init__(self, providers: Mapping[str, Account], audiences: Mapping[str, AudienceSettings]) -> None:
-        self.providers, self.audiences = providers, audiences
+    `crowded`: the accounts whose other audiences may be those of other workspaces, and so are nobody's business here.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Account],
+        audiences: Mapping[str, AudienceSettings],
+        crowded: Collection[str] = (),
+    ) -> None:
+        self.providers, self.audiences, self.crowded = providers, audiences, crowded
         self._found: dict[str, list[AudienceFound]] = {}
         self._sizes: dict[str, int] = {}
         self._asked: dict[str, float] = {}
@@ -49,7 +57,7 @@ class AudienceCache:
             log.info("a vendor did not tell its audiences", account=account, error=type(error).__name__)
 
     async def _ask(self, account: str, provider: Account) -> None:
-        if provider.capabilities.discovers:
+        if provider.capabilities.discovers and account not in self.crowded:
             self._found[account] = await provider.audiences()
         if not provider.capabilities.sizes:
             return
@@ -66,6 +74,6 @@ class AudienceCache:
         return self._sizes.get(name)
 
     def others(self, account: str) -> list[AudienceFound]:
-        """The vendor's audiences that the settings do not name."""
+        """The vendor's audiences that the settings do not name; none where they may be those of other workspaces."""
         ours = {(a.kind, a.id) for a in self.audiences.values() if a.account == account}
         return [found for found in self._found.get(account, []) if (found.kind, found.id) not in ours]

@@ -73,6 +73,23 @@ async def test_what_the_settings_do_not_give_to_a_workspace_is_not_there_for_it(
     ]
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("its", "told"), [(["octo"], True), (["encom"], False)])
+async def test_the_vendors_other_lists_are_told_only_on_an_account_of_one_workspace(
+    both: Two, bot_port: int, tmp_path: Path, its: list[str], told: bool
+) -> None:
+    tables = {OURS: {"accounts": ["encom"]}, OTHER: {"accounts": its, "audiences": ["paris", "vip"]}}
+    async with bot_for(both[0], bot_port, tmp_path, workspaces=tables) as bot:
+        for workspace in (OURS, OTHER):
+            await install(bot_port, workspace)
+        await serves(bot, OURS, OTHER)
+        for one in bot.workspaces.all:
+            await one.audiences.audience_cache.refresh()
+        ours, others = await ask(both[0], "audiences"), await ask(both[1], "audiences")
+    assert ("Also at Encom" in ours, "Also at" in others) == (told, False)
+    assert "paris" in others or "vip" in others
+
+
 async def test_an_uninstalled_workspace_is_paused_and_left_alone(many: Bot, both: Two, bot_port: int) -> None:
     home, _ = both
     await install(bot_port, OURS)
