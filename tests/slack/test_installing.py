@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 from sqlalchemy import select
 
 from bot.app import Bot
@@ -19,6 +21,7 @@ from bot.web.install import SCOPES
 from bot.workspaces import InstalledWorkspaces
 from sandbox.server import Sandbox
 from sandbox.world import Json, read_manifest
+from tests.support.ground import free_port
 from tests.support.patience import LONG
 from tests.support.slack import HERE, ask, becomes, card, filled, open_form, type_in
 from tests.support.workspaces import OTHER, OURS, bot_for, install, many_settings, serves, two
@@ -158,6 +161,41 @@ async def test_until_it_knows_its_workspaces_slack_is_asked_to_come_back(
     finally:
         starting.cancel()
         await later.stop()
+
+
+@asynccontextmanager
+async def proxy(bot_port: int, prefix: str) -> AsyncIterator[int]:
+    """A proxy that has the bot behind a prefix of the path, which it takes away."""
+
+    async def passed_on(request: web.Request) -> web.Response:
+        to = f"http://127.0.0.1:{bot_port}{request.raw_path.removeprefix(prefix)}"
+        async with (
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+            session.request(request.method, to, headers=request.headers, allow_redirects=False) as answer,
+        ):
+            return web.Response(status=answer.status, headers=answer.headers, body=await answer.read())
+
+    app = web.Application()
+    app.router.add_get(f"{prefix}/{{rest:.*}}", passed_on)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port := free_port()).start()
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.long
+async def test_it_is_installed_behind_a_prefix_of_the_path(both: Two, bot_port: int, tmp_path: Path) -> None:
+    async with proxy(bot_port, "/bell") as port, aiohttp.ClientSession() as browser:
+        public = f"http://127.0.0.1:{port}/bell"
+        async with bot_for(both[0], bot_port, tmp_path, public_url=public) as bot:
+            status, said = await install(port, OURS, prefix="/bell")
+            assert (status, said[:21]) == (200, "The bot is installed.")
+            await serves(bot, OURS)
+            async with browser.get(f"{public}/slack/oauth_redirect?code=x") as answer:
+                assert f"Start again at {public}/slack/install." in await answer.text()
 
 
 @pytest.mark.parametrize(

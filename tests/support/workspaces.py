@@ -66,11 +66,11 @@ async def bot_for(
         await bot.stop()
 
 
-async def install(bot_port: int, workspace: str, user: str = "U0CLEO") -> tuple[int, str]:
-    """Install the bot as a browser does. Return the status and the text of the last page."""
+async def install(bot_port: int, workspace: str, user: str = "U0CLEO", prefix: str = "") -> tuple[int, str]:
+    """Install the bot as a browser does. Return the status and the text of the last page. `prefix`: of the path."""
     jar = aiohttp.CookieJar(unsafe=True)  # of an address without a name too
     async with aiohttp.ClientSession(cookie_jar=jar) as browser:
-        async with browser.get(f"http://127.0.0.1:{bot_port}/slack/install", allow_redirects=False) as begun:
+        async with browser.get(f"http://127.0.0.1:{bot_port}{prefix}/slack/install", allow_redirects=False) as begun:
             page = f"{begun.headers['location']}&{urlencode({'team': workspace, 'user': user})}"
         async with browser.get(page) as ended:
             return ended.status, await ended.text()
