@@ -14,6 +14,7 @@ from bot.app import Bot
 from bot.config.settings import Settings
 from bot.storage.addresses import place
 from bot.storage.tables import REVISION
+from bot.when.patterns import warm_up
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,7 @@ async def run(
         if await _unless(asked, bot.start(host, port)):
             log.info("started", **about(bot))
             ready(f"http://{host}:{port}")
+            await asyncio.to_thread(warm_up)
             await asked.wait()
     finally:
         await bot.stop()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from bot.when.patterns import lazily
 from bot.when.vocabulary import MONTHS, NUMBERS, any_of
 
 Kind = Literal[
@@ -179,7 +180,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
         ),
     ),
 )
-EACH = re.compile(r"\b(?:every|each|chaque|tous les|cada|todos los)\b")
+EACH = lazily(r"\b(?:every|each|chaque|tous les|cada|todos los)\b")
 WEEKDAYS_OF = (
     "mondays?|mon|tuesdays?|tues?|wednesdays?|weds?|thursdays?|thu(?:rs?)?|fridays?|fri|saturdays?|sat|sundays?|sun",
     "lundis?|lun|mardis?|mercredis?|mer|jeudis?|jeu|vendredis?|ven|samedis?|sam|dimanches?|dim",
@@ -188,8 +189,8 @@ WEEKDAYS_OF = (
 
 #: Five cron fields, at least one of them with a star, and no word before them. Nothing else looks like that.
 FIELDS = r"(?=.*\*)[0-9*][0-9*,/-]*(?: [0-9a-z*,/#-]+){4}"
-CRON = re.compile(rf"cron\b:? ?(?P<after>.*)|(?P<bare>{FIELDS})")
-MARKS = re.compile(
+CRON = lazily(rf"cron\b:? ?(?P<after>.*)|(?P<bare>{FIELDS})")
+MARKS = lazily(
     rf"^cron\b|^{FIELDS}$|\b(?:every|everyday|each|hourly|daily|fortnightly|weekly|bi-?weekly|alternate|monthly|quarterly|yearly"
     r"|annually"
     r"|weekdays|(?:work|working |business )days|(?:mon|tues|wednes|thurs|fri|satur|sun)days"
@@ -222,7 +223,7 @@ def _sentences() -> Iterator[tuple[Kind, re.Pattern[str]]]:
             **{name: f"(?P<{name}>{weekdays})" for name in ("weekday", "from", "to")},
         }
         for kind, row in rows:
-            yield kind, re.compile(_filled(_filled(row, parts), parts))
+            yield kind, lazily(_filled(_filled(row, parts), parts))
 
 
 def _filled(row: str, parts: Mapping[str, str]) -> str:
@@ -230,6 +231,6 @@ def _filled(row: str, parts: Mapping[str, str]) -> str:
     return re.sub("(?<![?]P)<([a-z_]+)>", lambda part: parts[part[1]], row)
 
 
-WEEKDAY = re.compile(r"\b(?:" + "|".join(WEEKDAYS_OF) + r")\b")
-NTH = re.compile(rf"\b(?:{'|'.join(ORDINALS)})s?\b")
+WEEKDAY = lazily(r"\b(?:" + "|".join(WEEKDAYS_OF) + r")\b")
+NTH = lazily(rf"\b(?:{'|'.join(ORDINALS)})s?\b")
 SENTENCES = tuple(_sentences())

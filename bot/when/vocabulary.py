@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count, product
 
+from bot.when.patterns import lazily
+
 DAYS_AHEAD = {
     **dict.fromkeys(("yesterday", "hier", "ayer"), -1),
     **dict.fromkeys(("today", "aujourd'hui", "hoy"), 0),
@@ -120,15 +122,15 @@ PARTS = {
 OF_THE_MORNING = range(8, 12)
 OF_A_CLOCK = (*OF_THE_MORNING, *range(13, 24))  # to some `2h` alone means in two hours; `9h` and `17h` do to nobody
 
-ISO = re.compile(  # in `2026-12-01 9:00-10` the 10 is not an offset in hours
+ISO = lazily(  # in `2026-12-01 9:00-10` the 10 is not an offset in hours
     r"^(?!.{10} .*[+-][0-9]{2}$)"
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[t ]([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]{1,9})?)?"
     r" ?(z|utc|[+-][0-9]{2}(?::?[0-9]{2})?)?$"
 )
-YEAR_FIRST = re.compile(r"\b(?P<year>[0-9]{4})(?P<mark>[/.-])(?P<month>[0-9]{1,2})(?P=mark)(?P<day>[0-9]{1,2})\b")
-FOR = re.compile(r"^(?:for |pour |para )(?!in |dans |en )(?=the |[a-z]* ?[0-9]|le [0-9]|el |on )")
-ON_THE = re.compile(r"^(?:on |le |el |del )")
-NUMERIC_DATE = re.compile(
+YEAR_FIRST = lazily(r"\b(?P<year>[0-9]{4})(?P<mark>[/.-])(?P<month>[0-9]{1,2})(?P=mark)(?P<day>[0-9]{1,2})\b")
+FOR = lazily(r"^(?:for |pour |para )(?!in |dans |en )(?=the |[a-z]* ?[0-9]|le [0-9]|el |on )")
+ON_THE = lazily(r"^(?:on |le |el |del )")
+NUMERIC_DATE = lazily(
     r"^(?:on |le |el |del )?(?P<date>(?P<one>[0-9]{1,2})(?P<first>er(?=/))?(?:[/.](?P<other>[0-9]{1,2})\.?"
     r"|(?P<mark>[/.-])(?P<another>[0-9]{1,2})(?P=mark)(?P<year>[0-9]{4}|[0-9]{2})))$"
 )
@@ -151,27 +153,27 @@ PIECES = {
     "hora y cuarto": 75,
     "hora y media": 90,
 }
-AHEAD = re.compile(
+AHEAD = lazily(
     r"^(?:(?:in|dans|en|dentro de) (?P<length>.+?)(?:(?<= hour| week)'s time|(?<=s)'? time)?"
     r"|(?P<from_now>.+) from now)$"
 )
-SPAN = re.compile(rf"^{_NUMBER}(?P<unit>[a-z]+)$")
-HOURS_MINUTES = re.compile(
+SPAN = lazily(rf"^{_NUMBER}(?P<unit>[a-z]+)$")
+HOURS_MINUTES = lazily(
     rf"^{_NUMBER}(?:{_HOUR_UNITS})(?:(?: (?:and|et|y))? ?"
     rf"(?P<minutes>[0-5][0-9]|[0-9](?= ?m)|{_FIVES}|(?:{_MINUTES})(?= m))(?: ?(?:m|mn|mins?|minutes?|minutos?))?"
     rf"| (?:and|et|y) (?P<fraction>{any_of(FRACTIONS)}))$"
 )
-HALVES = re.compile(  # only .5: 1.25 may also mean an hour and 25 minutes
+HALVES = lazily(  # only .5: 1.25 may also mean an hour and 25 minutes
     rf"^(?:(?P<digits>[0-9]{{1,3}})(?:[.,]5| 1/2| and a half)|(?P<number>{any_of(NUMBERS)}) and a half)"
     rf" ?(?:{_HOUR_UNITS})$"
 )
-DAYS_HOURS = re.compile(  # either two days and three hours, or three o'clock on that day
+DAYS_HOURS = lazily(  # either two days and three hours, or three o'clock on that day
     rf"^(?:in|dans|en|dentro de) {_NUMBER}(?:{'|'.join(name for name, seconds in UNITS.items() if seconds > 3600)}),? "
     rf"(?P<typed>(?P<hour>[0-9]{{1,2}}|{any_of(NUMBERS)}) ?(?:{_HOUR_UNITS})(?: ?(?P<minute>[0-5][0-9]))?)$"
 )
 
 # An hour: "9h30", "at 9.30 pm", and as it is spoken: "half past nine", "neuf heures et quart", "a las nueve y media".
-CLOCK = re.compile(
+CLOCK = lazily(
     r"^(?P<at>(?:at|a|a las|a la) |@ ?)?(?P<hour>[0-9]{1,2})"
     r"(?P<form>[:.](?P<minute>[0-9]{2})(?P<mark> ?h(?:rs?|s)?|(?<=[0-9]{2}:[0-9]{2}) (?:horas|hours|heures))?"
     r"| ?(?:h(?:rs?|s)?|heures?|horas?)(?: ?(?P<after_h>[0-9]{2}))?"
@@ -190,7 +192,7 @@ def _spoken(numbers: Mapping[str, int], last: int, pattern: str) -> re.Pattern[s
     minutes = any_of(name for name, number in numbers.items() if number in range(5, 60, 5))
     many = any_of(name for name, number in numbers.items() if number in range(15, 60, 5))
     filled = pattern.replace("<hour>", f"(?P<hour>[0-9]{{1,2}}|{hours})").replace("<minutes>", minutes)
-    return re.compile(filled.replace("<many>", many) + "$")
+    return lazily(filled.replace("<many>", many) + "$")
 
 
 #: English, French and Spanish, each with its own words: `at once` is not an hour, but `a las once` is one.
@@ -219,33 +221,33 @@ SPOKEN = (
         r"(?(at)|(?<!h)(?<!hora)(?<!horas))" + HALF,
     ),
 )
-BARE_HOUR = re.compile(rf"\b([0-9]{{1,2}}|{any_of(name for name, number in ENGLISH.items() if number <= 12)})$")
+BARE_HOUR = lazily(rf"\b([0-9]{{1,2}}|{any_of(name for name, number in ENGLISH.items() if number <= 12)})$")
 AT = r"at \1"  # makes it an hour
-MIDNIGHT = re.compile(r"\b(?:midnight|minuit|medianoche)\b")
-EXACTLY = re.compile(r" ?\b(?:exactly|sharp|pile|exactement|precises?|en punto)\b")
-DOTTED_HOUR = re.compile(  # without a word or a mark that says it is an hour
+MIDNIGHT = lazily(r"\b(?:midnight|minuit|medianoche)\b")
+EXACTLY = lazily(r" ?\b(?:exactly|sharp|pile|exactement|precises?|en punto)\b")
+DOTTED_HOUR = lazily(  # without a word or a mark that says it is an hour
     r"(?<!\bat )(?<!\ba )(?<!las )(?<!\bla )(?<!@ )(?<![0-9./@])([01]?[0-9]|2[0-3])\.([0-5][0-9])$"
 )
 _PART = "|".join(PARTS)
-PART = re.compile(
+PART = lazily(
     r"(?:^| )(?P<of>(?:in the|at|le|au|du|del|de|por la|de la|en la|a la|dans la|en) |(?:de |dans )?l')?"
     rf"(?P<part>(?:{_PART})(?<!manana)(?<!mediodia)|(?<=del )mediodia"
     r"|(?:(?<=in the )|(?<=por la )|(?<=de la )|(?<=en la )|(?<=a la ))manana)(?= |,|$)"  # else it is tomorrow
 )
-THIS_PART = re.compile(rf"\b(?:this|ce|cet|cette|esta) ({_PART})\b")
-EACH_PART = re.compile(
+THIS_PART = lazily(rf"\b(?:this|ce|cet|cette|esta) ({_PART})\b")
+EACH_PART = lazily(
     r"\b(?:(?:every|each) (morning|afternoon|evening|night)"
     r"|(?:chaque|tous les|toutes les) (matin|matinee|apres[- ]midi|soir|soiree)"
     r"|(?:cada|todas las) (manana|tarde|noche|madrugada))s?\b"
 )
-EACH_NOON = re.compile(r"\b(?:every noon|chaque midi|tous les midis|cada mediodia)$")
+EACH_NOON = lazily(r"\b(?:every noon|chaque midi|tous les midis|cada mediodia)$")
 _SURE_HOUR = (
     r"(?:at |a |a las |@ ?)?[0-9]{1,2}(?:(?::[0-9]{2})?(?: ?[ap]\.?m\b)|:[0-9]{2}| ?h(?:[0-9]{2})?)(?![0-9:/.-])"
 )
 
 #: `monday@9am`, `lundi - 9h`, `Thursdays: 9am`
-JOINED = re.compile(rf"(\b[a-z]{{3,}}\.?|\b[0-9]{{4}})(?: - | ?: ?|(?=@))(?={_SURE_HOUR})")
-COMMA = re.compile(r"(?: ?,)+ ?")
+JOINED = lazily(rf"(\b[a-z]{{3,}}\.?|\b[0-9]{{4}})(?: - | ?: ?|(?=@))(?={_SURE_HOUR})")
+COMMA = lazily(r"(?: ?,)+ ?")
 HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")  # as telephones and web pages write them
 ACCENTS = dict.fromkeys(map(ord, "\u0300\u0301\u0302\u0303\u0308\u0327"))  # no others: a struck-out digit is no digit
 
@@ -268,19 +270,19 @@ DAY_NAMES = {
     "premier": 1,
     "primero": 1,
 }
-DAY_MONTH = re.compile(
+DAY_MONTH = lazily(
     r"^(?:on |le |el |del |el dia )?(?:the )?"
     rf"(?P<day>[0-9]{{1,2}}|first|premier|primero|(?:(?<=\ble )|(?<=el )|(?<=the ))(?:{any_of(DAY_NAMES)}))"
     r"(?:er|st|nd|rd|th|r?o)?"
     r"(?: de| of)?[ -](?P<month>[a-z]+)\.?(?:(?:,? |-)(?:del? |of )?(?P<year>[0-9]{4})| prochain| proximo)?$"
 )
-MONTH_DAY = re.compile(
+MONTH_DAY = lazily(
     r"^(?:on )?(?P<month>[a-z]+)\.? (?:the )?(?P<day>[0-9]{1,2}|first)(?:st|nd|rd|th)?(?:,? (?P<year>[0-9]{4}))?$"
 )
-ONE_DAY = re.compile(rf"^(?:{any_of(DAYS_AHEAD)})\b|\b(?:{any_of(DAYS_AHEAD)})$")
-AHEAD_AND_DAY = re.compile(rf"^(?P<ahead>{any_of(DAYS_AHEAD)}),? (?P<other>(?!(?:{any_of(DAYS_AHEAD)})\b).+)$")
-WEEKDAY_DATE = re.compile(rf"^(?:on |le |el |del )?{A_WEEKDAY},? (?P<date>.+)$")
-WEEKDAY_NUMBER = re.compile(
+ONE_DAY = lazily(rf"^(?:{any_of(DAYS_AHEAD)})\b|\b(?:{any_of(DAYS_AHEAD)})$")
+AHEAD_AND_DAY = lazily(rf"^(?P<ahead>{any_of(DAYS_AHEAD)}),? (?P<other>(?!(?:{any_of(DAYS_AHEAD)})\b).+)$")
+WEEKDAY_DATE = lazily(rf"^(?:on |le |el |del )?{A_WEEKDAY},? (?P<date>.+)$")
+WEEKDAY_NUMBER = lazily(
     rf"^(?:on |le |el |del )?{A_WEEKDAY},? (?:the |le |el )?(?P<number>[0-9]{{1,2}})(?:er|st|nd|rd|th)?$"
 )
 WEEKS_ON = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from bot.domain.clock import SECOND
 from bot.slack.blocks.mrkdwn import spelled
 from bot.when.instants import parse_when
+from bot.when.patterns import lazily, warm_up
 from bot.when.recurrence_parser import is_recurrence, parse_recurrence
 from bot.when.refusals import NotATime
 from tests.support.times import TUESDAY, TYPED, told
@@ -418,3 +420,11 @@ def test_whatever_is_typed_it_is_a_time_ahead_or_a_refusal(typed: str, zone: str
         return
     assert TUESDAY < when.instant <= TUESDAY + timedelta(days=731)
     assert not is_recurrence(typed)
+
+
+def test_every_pattern_compiles_and_one_that_is_none_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm_up()
+    monkeypatch.setattr("bot.when.patterns._ALL", [])
+    lazily("(")
+    with pytest.raises(re.error):
+        warm_up()
