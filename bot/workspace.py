@@ -26,6 +26,7 @@ from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.publish.troubles import Troubles
+from bot.storage import keys
 from bot.storage.scoped import WorkspaceDatabase
 
 POSTING_TIMEOUT = 15
@@ -64,7 +65,8 @@ class Workspace:
 
     def _build_painters(self) -> None:
         words = translator_for(self.settings.locale)
-        self.poster = Poster(self.runtime, self.posting, self.people)
+        lease = keys.lease_of_painter(self.database.workspace)
+        self.poster = Poster(self.runtime, self.posting, self.people, lease)
         self.showing = CardContexts(self.runtime, self.workflow, self.dispatcher.switch).of
         self.painter = Painter(self.poster, self.workflow, self.showing, words)
         self.notices = ReminderPosts(self.poster, words, micros(self.settings.grace))

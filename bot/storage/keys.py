@@ -217,8 +217,8 @@ def lease_holder(connection: Connection, name: str, at: Micros) -> str | None:
 
 
 def last_painter(connection: Connection) -> str | None:
-    """Return who held the lease of the painter last, whether or not it has run out."""
-    return _lease(connection, LEASE_OF_PAINTER)[0] or None
+    """Return who held the lease of the only workspace's painter last, whether or not it has run out."""
+    return _lease(connection, lease_of_painter(None))[0] or None
 
 
 def _lease(connection: Connection, name: str) -> tuple[str, Micros]:
@@ -314,5 +314,9 @@ def lease_of_quote(account: str) -> str:
     return f"quote:{account}"
 
 
-LEASE_OF_PAINTER = "paint"
+def lease_of_painter(workspace: str | None) -> str:
+    """The lease under which one process paints. `workspace`: None for the only one, as older processes name it."""
+    return "paint" if workspace is None else f"paint:{workspace}"
+
+
 LEASE_OF_CREDIT = "credit"

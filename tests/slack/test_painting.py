@@ -11,13 +11,19 @@ import pytest
 
 from bot.app import Bot
 from bot.domain.clock import SECOND, now
+from bot.slack.installed import Installation
+from bot.slack.publish.poster import Poster
 from bot.storage import tables
+from bot.storage.database import Database
 from bot.storage.engines import open_database
+from bot.storage.installations import Stored
 from bot.storage.schema import upgrade
+from bot.workspaces import InstalledWorkspaces
 from sandbox.server import Sandbox
 from tests.support.ground import changed, free_port, new_postgres, raw_settings
 from tests.support.patience import LONG, nothing_more
 from tests.support.slack import HERE, thread_text
+from tests.support.workspaces import OTHER, OURS, many_settings
 
 KEY = base64.b64encode(b"k" * 32).decode()
 
@@ -67,6 +73,29 @@ async def test_of_three_processes_one_posts_each_card_note_and_reminder(sandbox:
     for message in sandbox.acting.messages(HERE)[:6]:
         said = thread_text(sandbox, message["ts"])
         assert said.count("Approved by") == said.count("accepted it") == 1
+
+
+def poster_of(bot: Bot, workspace: str) -> Poster:
+    assert isinstance(bot.workspaces, InstalledWorkspaces)
+    one = Installation(Stored(id=workspace, name="Bell", installed_at=now()), "xoxb-none")
+    return bot.workspaces.make(one).poster
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_each_workspace_has_a_painter_of_its_own(
+    sandbox: Sandbox, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    settings = many_settings(sandbox, free_port(), tmp_path, database_url=database_url, secret_key=KEY)
+    one, other = Bot(settings, patience=LONG), Bot(settings, patience=LONG)
+    left, stays = poster_of(one, OTHER), poster_of(one, OURS)
+    assert [await left.ours(), await stays.ours()] == [True, True]
+    assert [await poster_of(other, name).ours() for name in (OTHER, OURS)] == [False, False]
+    await left.let_go()  # its workspace has removed the bot
+    assert [await poster_of(other, name).ours() for name in (OTHER, OURS)] == [True, False]
+    assert await poster_of(one, OURS).ours()
+    await one.close()
+    await other.close()
 
 
 @pytest.mark.long

@@ -50,7 +50,8 @@ async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot:
 
 async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up(sandbox: Sandbox, bot: Bot) -> None:
     far = later = bot.clock() + 365 * 24 * 3600 * SECOND  # so that the bot's own painter leaves these posts alone
-    poster = Poster(dataclasses.replace(bot.home.runtime, clock=lambda: later), bot.posting, bot.people)
+    runtime, lease = dataclasses.replace(bot.home.runtime, clock=lambda: later), bot.home.poster.lease
+    poster = Poster(runtime, bot.posting, bot.people, lease)
     painter = Painter(poster, bot.workflow, bot.showing, translator_for("en"))
     gone = sandbox.world.channels["C0GENERAL"] = Channel("C0GENERAL", "general", ["U0BELL"], archived=True)
     said = Translatable("Choose a purpose.")

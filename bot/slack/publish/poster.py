@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
 from bot.domain.people import Directory, DirectoryUnavailable
 from bot.slack.blocks import mrkdwn
@@ -47,12 +46,13 @@ PASSING = (Later, DatabaseBusy, CommitUncertain)  # not the fault of the row tha
 class Poster:
     """Makes the painters' calls to Slack, from one process at a time and within Slack's limits.
 
-    `dead`: Slack's error code, while it no longer accepts our token.
+    `lease`: the name under which the processes agree on it, apart for each workspace. `dead`: Slack's error code, while
+    it no longer accepts our token.
     """
 
-    def __init__(self, runtime: Runtime, client: AsyncWebClient, people: Directory) -> None:
+    def __init__(self, runtime: Runtime, client: AsyncWebClient, people: Directory, lease: str) -> None:
         self.database, self.clock, self.owner = runtime.database, runtime.clock, runtime.owner
-        self.client, self.people = client, people
+        self.client, self.people, self.lease = client, people, lease
         self.dead: str | None = None
         self._ours_until = 0.0
         self.updates = AsyncLimiter(UPDATES, UPDATES_AGAIN)
@@ -70,7 +70,7 @@ class Poster:
         """
         if self.database.exclusive or time.monotonic() < self._ours_until:
             return True
-        took = await self.database.write(partial(take_lease, owner=self.owner, at=self.clock()))
+        took = await self.database.write(partial(self._take_lease, seconds=PAINT_LEASE))
         self._ours_until = time.monotonic() + PAINT_LEASE / 4 if took else 0.0
         return took
 
@@ -80,9 +80,13 @@ class Poster:
             return
         self._ours_until = 0.0
         try:
-            await self.database.write(partial(take_lease, owner=self.owner, at=self.clock(), seconds=0.0))
+            await self.database.write(partial(self._take_lease, seconds=0.0))
         except Exception as error:
             log.info("the others wait until the lease is over", error=type(error).__name__)
+
+    def _take_lease(self, connection: Connection, seconds: float) -> bool:
+        at = sql.database_time(connection) or self.clock()
+        return keys.take_lease(connection, self.lease, self.owner, seconds, at)
 
     def alone(self, work: str, id: object, workspace: str) -> AbstractContextManager[None]:
         """Keep a row that cannot be shown from blocking the others."""
@@ -196,11 +200,6 @@ class Poster:
             return await self.people.why_closed(channel)
         except DirectoryUnavailable:
             return None
-
-
-def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | None = None) -> bool:
-    now = sql.database_time(connection) or at
-    return keys.take_lease(connection, keys.LEASE_OF_PAINTER, owner, PAINT_LEASE if seconds is None else seconds, now)
 
 
 def is_person(place: str) -> bool:
