@@ -46,9 +46,7 @@ class KeptSecrets:
         stored = await self.database.read(lambda c: keys.load_kept(c, name))
         if stored is None:
             return None
-        if not is_encrypted(stored):  # by an older version
-            hidden = self.cipher.encrypt(stored, name)
-            await self.database.write(lambda c: keys.replace_kept(c, name, stored, hidden))
+        if not is_encrypted(stored):  # by an older version, which may still run and could not read it otherwise
             return stored
         try:
             return self.cipher.decrypt(stored, name)

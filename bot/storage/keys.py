@@ -240,11 +240,6 @@ def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
         connection.execute(update(kept).where(kept.c.name == name).values(value=value, at=at))
 
 
-def replace_kept(connection: Connection, name: str, before: str, after: str) -> None:
-    """Keep the same in another form, unless it has changed meanwhile."""
-    connection.execute(update(kept).where(kept.c.name == name, kept.c.value == before).values(value=after))
-
-
 def try_to_write(connection: Connection, at: Micros) -> None:
     """Write something that takes room, and take it away again: a value in its old place would need none."""
     keep(connection, "write", "x" * 8192, at)

@@ -34,11 +34,15 @@ async def test_a_vendors_token_is_not_readable_in_the_database(database: Databas
     assert await stored(database) != first  # nor can anybody see that it is the same
 
 
-async def test_a_token_of_an_older_version_is_read_once_and_then_encrypted(database: Database) -> None:
+async def test_a_token_of_an_older_version_stays_readable_for_it_until_there_is_the_next_one(
+    database: Database,
+) -> None:
     await database.write(lambda c: keys.keep(c, NAME, "plain old", now()))
     assert await vault(database).load("refresh_token") == "plain old"
+    assert await stored(database) == "plain old"  # which a process of the older version sends as it is
+    await vault(database).save("refresh_token", "next")
     assert is_encrypted(await stored(database))
-    assert await vault(database).load("refresh_token") == "plain old"
+    assert await vault(database).load("refresh_token") == "next"
 
 
 async def test_another_key_is_told_and_the_settings_token_is_used(database: Database) -> None:
