@@ -48,7 +48,8 @@ async def examine(settings: Settings, files: Iterable[Path] = (), wrong: Sequenc
     try:
         database = _database(settings)
     except Unusable as error:
-        findings.append(Finding("database", "error", str(error), "Check DATABASE_URL."))
+        cause, _, fix = str(error).partition(". ")
+        findings.append(Finding("database", "error", f"{cause.rstrip('.')}.", fix or "Check DATABASE_URL."))
     except Exception as error:
         findings.append(Finding("database", "error", f"It cannot be opened: {error}.", "Check DATABASE_URL."))
     accounts, unopened = open_each(settings, database, now, key or secrets.token_bytes(32))

@@ -76,8 +76,12 @@ class Postgres(Database):
         self, address: PostgresAddress, listen_at: PostgresAddress | None = None, patience: float = PATIENCE
     ) -> None:
         """`listen_at`: where to listen, if `address` leads to a pooler that cannot. Raises Unusable."""
-        import asyncpg  # SQLite does not need it
-
+        try:
+            import asyncpg  # SQLite does not need it
+        except ImportError:
+            raise Unusable(
+                "PostgreSQL needs another package. Run `pip install -c constraints.txt '.[postgres]'`."
+            ) from None
         self.patience = patience
         for used in (address, listen_at or address):
             if missing := used.missing_file():
