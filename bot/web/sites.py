@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from bot.web.callbacks import CallbackDoor
 from bot.web.slack import SlackDoor
 
+#: What answers at `/callbacks/`, which every proxy must pass on: `bellcrier doctor` looks for it from outside.
+GREETING = "bellcrier"
 Ready = Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
 
 
@@ -30,11 +32,16 @@ class Health:
         return JSONResponse({"status": "ok" if ok else "not ready", **parts}, status_code=200 if ok else 503)
 
 
+async def greet(request: Request) -> Response:
+    return PlainTextResponse(GREETING)
+
+
 def public_site(
     slack: SlackDoor | None, callbacks: CallbackDoor, health: Health, more: Iterable[Route] = ()
 ) -> Starlette:
     """Return the public site. Slack's route exists in HTTP mode only."""
     routes = [
+        Route("/callbacks/", greet),
         Route("/callbacks/{account}/{token}", callbacks),
         Route("/healthz", health.healthz),
         Route("/readyz", health.readyz),
