@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from bot.shell import WRONG, config_option, fail, guarded, on_database, settings_from, with_database
+from bot.shell import USAGE, WRONG, config_option, fail, guarded, on_database, settings_from, with_database
 
 if TYPE_CHECKING:
     from bot.storage.database import Database
     from bot.storage.erasure import Found, Traces
 
+COUNTRY = re.compile(r"\D*?([+＋]|00)")  # how a number begins that names its country
 BROADCAST = re.compile(r"B[A-Z0-9]{7}")
 NAMED = 10  # broadcasts that a line names
 
@@ -49,8 +50,8 @@ def _confirm(lines: Iterable[str], *, dry_run: bool, yes: bool) -> None:
         fail("Nothing was erased.")
 
 
-def _nothing(about: str) -> NoReturn:
-    fail(about)
+def _nothing(about: str, code: int = WRONG) -> NoReturn:
+    fail(about, code=code)
     raise AssertionError  # fail() does not return
 
 
@@ -96,6 +97,8 @@ def _erase_number(config: Path | None, what: str, confirm: partial[None]) -> Non
     number, key = number_of(what), present_key(settings_from(config))
     if len(number) < 6:
         _nothing("This is neither a number, such as +33612345678, nor the id of a broadcast, such as B7K2QXA.")
+    if not COUNTRY.match(what):  # it would be looked for under another number, and not found
+        _nothing("Write it with its country, such as +33612345678.", USAGE)
     if key is None:
         _nothing("There is no secret key, by which a number is found. Set secret_key to the one that was in use.")
     found = on_database(config, partial(erasure.find_number, number=number, hashed=hashed_number(key, what)))

@@ -143,6 +143,15 @@ async def test_what_cannot_be_erased_is_named(core: Core, erase: Erase) -> None:
         assert (code, said in told) == (1, True), told
 
 
+async def test_a_number_without_its_country_is_refused_since_it_would_not_be_found(core: Core, erase: Erase) -> None:
+    for number in ("0612345678", "33612345678", "06 12 34 56 78"):
+        code, told = await erase(number, "--yes")
+        assert (code, "Write it with its country, such as +33612345678." in told) == (2, True), told
+    for number in (ANA, "0033612345678", "\u202d+33 6 12 34 56 78\u202c", "tel:+33612345678"):
+        code, told = await erase(number, "--yes")
+        assert (code, "Nothing that can be erased is stored" in told) == (0, True), told
+
+
 @pytest.mark.long
 async def test_a_number_can_be_typed_where_no_shell_keeps_it(core: Core, erase: Erase) -> None:
     done, alive = await ended(core), await ended(core, State.SENT)
