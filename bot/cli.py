@@ -174,7 +174,10 @@ def manifest(url: str | None) -> None:
     import yaml
 
     from bot.config.manifest import manifest_file
+    from bot.config.settings import is_address
 
+    if url is not None and not (url.startswith("https://") and is_address(url)):
+        fail("--url: it must be an address that begins with https://, such as https://bell.example.org.", code=USAGE)
     content = yaml.safe_load(manifest_file().read_text(encoding="utf-8"))
     if url:
         _over_http(content, f"{url.rstrip('/')}/slack/events")

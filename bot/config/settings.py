@@ -143,6 +143,15 @@ class ApprovalRule(_Table):
             raise ValueError('between needs a timezone, such as timezone = "Europe/Paris"')
         return self
 
+    @model_validator(mode="after")
+    def _marketing_is_looked_at(self) -> Self:
+        if self.quorum == 0 and self.purpose is not Purpose.TRANSACTIONAL:
+            raise ValueError(
+                "its quorum of 0 would let marketing go out without approval; set it to 1 or more, or add "
+                'purpose = "transactional"'
+            )
+        return self
+
 
 class ApprovalSettings(_Table):
     approvers: Names = Field(default=(), examples=[("U0ANA", "S0APPROVERS")])
@@ -188,13 +197,12 @@ class ApprovalSettings(_Table):
             _slack_ids((value,), CHANNEL, "a channel's id (C… or G…)")
         return value or None
 
-    @model_validator(mode="after")
-    def _marketing_is_looked_at(self) -> Self:
-        if self.quorum == 0 or any(
-            rule.quorum == 0 and rule.purpose is not Purpose.TRANSACTIONAL for rule in self.rules
-        ):
-            raise ValueError("marketing with an approval.quorum of 0 does not start; set it to 1 or more")
-        return self
+    @field_validator("quorum")
+    @classmethod
+    def _marketing_is_looked_at(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("must be 1 or more, or marketing would go out without approval")
+        return value
 
 
 def _kept_for(value: object) -> timedelta | None:
@@ -322,7 +330,7 @@ class Settings(_Table):
     def _address(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        if not re.match(r"^https?://[^/\s]+", value) or not _is_address(value):
+        if not is_address(value):
             raise ValueError("must be an address that begins with https:// (or http:// for a stand-in)")
         return value.rstrip("/") + "/"
 
@@ -389,10 +397,11 @@ def _belongs_elsewhere(name: str, text: str) -> str | None:
     return next((other for other, begins in BEGINS.items() if other != name and text.startswith(begins)), None)
 
 
-def _is_address(value: str) -> bool:
+def is_address(value: str) -> bool:
     try:
         parts = urlsplit(value)
-        return bool(parts.hostname) and parts.port != 0  # reading the port raises if it is none
+        named = bool(parts.hostname) and parts.port != 0  # reading the port raises if it is none
+        return named and re.match(r"^https?://[^/\s]+", value) is not None
     except ValueError:
         return False
 

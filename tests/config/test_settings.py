@@ -214,6 +214,13 @@ def test_the_manifest_for_http_names_the_address_wherever_slack_calls() -> None:
     assert manifest["settings"]["socket_mode_enabled"] is False
 
 
+@pytest.mark.parametrize("url", ["", "bell", "ftp://x", "http://x", "https://", "https://bell:99999"])
+def test_a_manifest_that_slack_could_not_use_is_not_printed(url: str) -> None:
+    ran = CliRunner().invoke(main, ["manifest", "--url", url])
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "--url: it must be an address that begins with https://, such as https://bell" in ran.stderr
+
+
 ENCOM = """
 [accounts.encom]
 provider = "encom"
