@@ -233,6 +233,8 @@ def export(config: Path | None, since: Any, until: Any, timezone: str | None, fo
 
     zone = _zone(timezone or settings_from(config).timezone)
     start, end = (_instant(day, zone) for day in (since, until))
+    if start is not None and end is not None and end <= start:
+        fail("--until: it must be a later day than --since, and is itself left out.", code=USAGE)
 
     def write(connection: Any) -> str | None:
         schema.one_snapshot(connection)

@@ -98,6 +98,12 @@ async def test_times_are_those_of_the_settings_or_of_the_zone_that_is_asked_for(
     assert (code, only["time"], only["at"]) == (0, "2027-01-15T03:00:00-05:00", WINTER)
 
 
+async def test_days_that_hold_nothing_are_refused(export: Export) -> None:
+    for since, until in (("2027-01-16", "2027-01-15"), ("2027-01-15", "2027-01-15")):
+        code, printed = await export("--since", since, "--until", until)
+        assert (code, "--until: it must be a later day than --since" in printed) == (2, True)
+
+
 @pytest.mark.long
 async def test_a_day_begins_at_midnight_of_the_zone(database: Database, export: Export) -> None:
     await database.write(fill)
