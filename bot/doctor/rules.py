@@ -95,11 +95,11 @@ def _nobody(settings: Settings) -> Iterator[Finding]:
     """What nobody can do, since nobody is named."""
     if not settings.approval.approvers:
         unnamed = [f"rule {number}" for number, rule in enumerate(settings.approval.rules, 1) if _asks_nobody(rule)]
-        who = " and of ".join(["marketing", *unnamed])
-        cause = f"Nobody is named who may approve, so no broadcast of {who} ever goes."
+        covered = f", and what {' and '.join(unnamed)} cover{'s' * (len(unnamed) == 1)}," if unnamed else ""
+        cause = f"Nobody is named who may approve, so marketing{covered} can never be approved."
         yield Finding("approval.approvers", "error", cause, 'Set approval.approvers, such as ["S0APPROVERS"].')
     if not settings.admins:
-        cause = "There are no admins, so nobody can pause all sending or hears of trouble."
+        cause = "There are no admins, so nobody can pause all sending or hear of trouble."
         yield Finding("admins", "warning", cause, 'Set admins, such as ["U0OPS"].')
     for name in ("accounts", "audiences"):
         if not getattr(settings, name):

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 from bot.config.accounts import Account
+from bot.config.settings import AudienceSettings
 from bot.doctor.findings import Finding, Setup, one
 from bot.domain.broadcast import MOST_IN_A_TEST
 from bot.sending.credit import is_low, last_cost, shown
 from bot.sending.tokens import callback_address
 from bot.storage import keys
-from providers.base import Answer, ProviderError, Receipts
+from bot.web.sites import GREETING
+from providers.base import ProviderError, Receipts
 from providers.http import Http
 
 ASKING = 10.0  # seconds for the public address to answer
+NAMED = 5  # ids of a vendor's audiences that a finding names
 
 
 async def check_accounts(setup: Setup) -> AsyncIterator[Finding]:
     for name, account in setup.accounts.items():
-        yield await one(f"accounts.{name}", _account(setup, name, account))
+        yield (found := await one(f"accounts.{name}", _account(setup, name, account)))
+        if account.capabilities.discovers and found.level != "error":
+            for unknown in await _unknown_audiences(setup, name, account):
+                yield unknown
         if package := await _unasked(setup, name):
             cause = f"{package} sends without asking first whether it still may, so a pause cannot stop it in time."
             fix = "Let its author read the rules of docs/adding-a-provider.md."
@@ -77,6 +84,38 @@ async def _unasked(setup: Setup, account: str) -> str | None:
         return None
 
 
+async def _unknown_audiences(setup: Setup, name: str, account: Account) -> list[Finding]:
+    """Return a finding for each audience of this account that its vendor does not list."""
+    try:
+        listed = await account.audiences()
+    except Exception as error:  # anybody may have written the adapter
+        cause = f"{account.title} did not list its audiences ({type(error).__name__})."
+        return [Finding(f"accounts.{name}.audiences", "warning", cause, "Run doctor again.")]
+    findings = []
+    for ours, audience in setup.settings.audiences.items():
+        ids = [one.id for one in listed if one.kind is audience.kind]
+        if audience.account != name or not _may_be(audience, account) or _is_one_of(audience.id, ids):
+            continue
+        cause = f"{account.title} has no {audience.kind} {audience.id}; it has {_some(ids)}."
+        findings.append(Finding(f"audiences.{ours}.id", "warning", cause, "Copy the id from the vendor's page."))
+    return findings
+
+
+def _may_be(audience: AudienceSettings, account: Account) -> bool:
+    """Whether the vendor could have such an audience at all. If not, that is a finding about the settings."""
+    able = account.capabilities
+    return audience.kind in able.audiences and (not able.id_pattern or bool(re.fullmatch(able.id_pattern, audience.id)))
+
+
+def _is_one_of(id: str, ids: list[str]) -> bool:
+    return id.strip().casefold() in {one.casefold() for one in ids}
+
+
+def _some(ids: list[str]) -> str:
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return (", ".join(ids[:NAMED]) + more) or "none"
+
+
 async def check_callbacks(setup: Setup) -> AsyncIterator[Finding]:
     wanting = [name for name, one in setup.accounts.items() if one.capabilities.receipts is not Receipts.NONE]
     if setup.settings.public_url is not None:
@@ -98,28 +137,22 @@ def _to_paste(setup: Setup, account: str) -> Finding:
 
 
 async def _public_address(setup: Setup, address: str) -> Finding:
-    """Ask for `/healthz` there, as a vendor would. What is between this machine and the vendor nobody can see."""
+    """Ask for `/callbacks/` there, as a vendor would. What is between this machine and the vendor nobody can see."""
     try:
         http = Http(address, ASKING, 1.0, allow_private_hosts=setup.settings.allow_private_hosts)
     except ValueError as error:
         return Finding("public_url", "error", f"It {error}", "Set public_url to an address that vendors can reach.")
+    asked = f"{address}callbacks/"
     try:
-        answer = await http.call("GET", "healthz")
+        answer = await http.call("GET", "callbacks/")
     except ProviderError as error:
-        cause = f"Nothing answers at {address}healthz when asked from this machine ({error.detail or error})."
+        cause = f"Nothing answers at {asked} when asked from this machine ({error.detail or error})."
         fix = "Start the bot. If that stays so, check the name, the certificate, the proxy and the firewall."
         return Finding("public_url", "warning", cause, fix)
     finally:
         await http.aclose()
-    if _is_ours(answer):
-        return Finding("public_url", "ok", f"A bellcrier answers at {address}healthz when asked from this machine.")
-    cause = f"What answers at {address}healthz is no bellcrier (HTTP {answer.status})."
-    fix = "Let the proxy pass /callbacks, /slack, /healthz and /readyz on to the bot's port."
+    if answer.status == 200 and answer.body == GREETING.encode():
+        return Finding("public_url", "ok", f"A bellcrier answers at {asked} when asked from this machine.")
+    cause = f"What answers at {asked} is no bellcrier (HTTP {answer.status})."
+    fix = "Let the proxy pass /callbacks/ on to the bot's port, and /slack/ too if Slack calls over HTTP."
     return Finding("public_url", "error", cause, fix)
-
-
-def _is_ours(answer: Answer) -> bool:
-    try:
-        return answer.status == 200 and answer.json() == {"status": "ok"}
-    except ValueError:
-        return False

@@ -168,9 +168,13 @@ async def _quorum(look: Standing, name: str, approvers: tuple[str, ...], quorum:
     """Check that enough people can approve: whoever asks for a broadcast never counts."""
     people = len({person for id in approvers for person in (await look.able(id))[0]})
     if people < quorum:
-        cause = f"It asks for {quorum} approvals, and only {people} of the named people can approve."
+        wanted = f"{quorum} approval{'s' * (quorum > 1)}"
+        able = f"only {people}" if people else "none"
+        cause = f"It asks for {wanted}, and {able} of the named people can approve."
         return Finding(name, "error", cause, "Name more approvers, or ask for fewer approvals.")
     if people == quorum:
-        cause = f"All {people} approvers are needed, so none of them can ask for a broadcast themselves."
+        all_are = f"All {people} approvers are" if people > 1 else "The only approver is"
+        nobody = "none of them can" if people > 1 else "they cannot"
+        cause = f"{all_are} needed, so {nobody} ask for a broadcast themselves."
         return Finding(name, "warning", cause, "Name one more approver.")
     return Finding(name, "ok", f"{people} people can approve, and it asks for {quorum}.")
