@@ -9,24 +9,33 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from bot.cli import main
 from bot.config.load import what_is_right
 from bot.config.settings import Settings
 from bot.config.sources import Written
-from bot.doctor import machine, rules
+from bot.doctor import machine, rules, vendors
 from bot.doctor.examination import examine
 from bot.doctor.findings import Finding, Setup
 from bot.sending.credit import is_low
 from bot.storage.engines import open_database
 from bot.storage.tables import REVISION
+from bot.web.connections import Limits
+from bot.web.listening import Endpoint
+from bot.web.server import Server
+from bot.web.sites import Health, public_site
 from providers.base import AccountSettings, Check
 from sandbox.server import Sandbox
+from tests.support.databases import ROOT
 from tests.support.ground import StartBot, changed, free_port, raw_settings
 
 BY_ID = dict[str, Finding]
@@ -96,16 +105,19 @@ WRONG: dict[str, Case] = {
         {"workspaces.T0ABLE.approval.rules": [{**RULE, "audience": "clinets"}]},
         "workspaces.T0ABLE.approval.rules number 1, audience: there is no [audiences.clinets]",
     ),
-    "marketing that nobody approves": settings_error({"approval.quorum": 0}, "approval.quorum of 0", "Set it to 1"),
+    "marketing that nobody approves": settings_error(
+        {"approval.quorum": 0}, "marketing would go out without", "quorum = 1"
+    ),
     "an unknown provider": settings_error(
         {"accounts.encom.provider": "encmo"}, "there is no such provider", "Did you mean encom"
     ),
     "an unknown policy": settings_error({"audiences.clients.policy": "frr"}, "there is no such policy", "There are"),
     # caught by the settings alone, though each can be read
     "nobody to approve": Case(
-        {"approval.approvers": []}, "approval.approvers", "error", "Nobody is named who may approve", "Set approval.app"
+        {"approval.approvers": []}, "approval.approvers", "error",
+        "so marketing, and what rule 1 covers, can never be approved.", "Set approval.app",
     ),
-    "no admins": Case({"admins": []}, "admins", "warning", "There are no admins", "Set admins"),
+    "no admins": Case({"admins": []}, "admins", "warning", "can pause all sending or hear of", "Set admins"),
     "a rule behind one that covers it": Case(
         {"approval.rules": [{**RULE, "larger_than": 10}, {"purpose": "marketing", "larger_than": 500, "quorum": 2}]},
         "approval.rules.2", "error", "Rule 1 matches everything", "Put it before",
@@ -148,7 +160,7 @@ WRONG: dict[str, Case] = {
         "U0GUS is a guest; U0ZOE has left; U0ROB is a bot; U0NOBODY is nobody in this workspace", "Take them out",
     ),
     "approvers that nobody satisfies": Case(
-        {"approval.approvers": ["U0GUS"]}, "approval.quorum", "error", "only 0 of the named", "Name more"
+        {"approval.approvers": ["U0GUS"]}, "approval.quorum", "error", "asks for 1 approval, and none of", "Name more"
     ),
     "a group with somebody who left": Case(
         {}, "approval.approvers", "warning", "U0ZOE has left", "Take them out",
@@ -160,6 +172,10 @@ WRONG: dict[str, Case] = {
     "a rule that asks for too many": Case(
         {"approval.rules": [{"purpose": "marketing", "quorum": 9}]}, "approval.rules.1.quorum", "error",
         "It asks for 9 approvals, and only 2", "Name more approvers",
+    ),
+    "a rule that takes the only approver": Case(
+        {"approval.approvers": ["U0ANA"]}, "approval.quorum", "warning",
+        "The only approver is needed, so they cannot ask for a broadcast themselves.", "one more",
     ),
     "a rule that takes all approvers": Case(
         {"approval.rules": [{"purpose": "marketing", "quorum": 2}]}, "approval.rules.1.quorum", "warning",
@@ -199,6 +215,10 @@ WRONG: dict[str, Case] = {
     "no public address": Case({"public_url": MISSING}, "callbacks", "warning", "cannot call back", "Set public_url"),
     "a public address where nothing listens": Case(
         {"public_url": "http://127.0.0.1:1"}, "public_url", "warning", "Nothing answers", "Start the bot"
+    ),
+    "an audience that the vendor does not have": Case(
+        {"audiences.clients.id": "999"}, "audiences.clients.id", "warning",
+        "Encom has no list 999; it has 1, 2, 3, 4.", "Copy the id",
     ),
     # caught on this machine
     "no folder for the database": Case(
@@ -322,6 +342,27 @@ async def test_a_database_is_read_and_stays_as_it_is(sandbox: Sandbox, tmp_path:
     findings = by_id(await found_in(sandbox, tmp_path, {}))
     assert findings["database"].cause == f"The database is at revision {REVISION}."
     assert [(path.name, path.read_bytes() == before) for path in tmp_path.iterdir()] == [("bell.db", True)]
+
+
+async def ready() -> tuple[bool, dict[str, str]]:
+    return True, {}
+
+
+async def test_the_public_address_is_fine_behind_the_proxy_that_is_shipped() -> None:
+    proxied = (ROOT / "deploy" / "compose" / "Caddyfile").read_text(encoding="utf-8")
+    passed = proxied.partition("@public path ")[2].splitlines()[0].split()
+    door: Any = PlainTextResponse("")
+    through = [route for route in public_site(None, door, Health(ready)).routes if isinstance(route, Route)]
+    routes = [route for route in through if any(fnmatch(route.path, path) for path in passed)]
+    assert [route.path for route in through if route not in routes] == ["/healthz", "/readyz"]
+    port = free_port()
+    settings = Settings(public_url=f"http://127.0.0.1:{port}/", allow_private_hosts=True)
+    server = Server(Starlette(routes=routes), Endpoint("127.0.0.1", port), Limits(), lambda _: None)
+    await server.start()
+    found = [one async for one in vendors.check_callbacks(Setup(settings, {}, {}, None, None, None, None))]
+    await server.stop()
+    cause = f"A bellcrier answers at http://127.0.0.1:{port}/callbacks/ when asked from this machine."
+    assert found == [Finding("public_url", "ok", cause)]
 
 
 @pytest.mark.long

@@ -47,7 +47,7 @@ def _masked_account(raw: Mapping[str, Any], model: type[BaseModel] | None) -> di
 def _mask(value: Any, name: str = "") -> Any:
     if isinstance(value, Mapping):
         return {key: _mask(item, str(key)) for key, item in value.items()}
-    if value and SECRET_NAME.search(name):
+    if value and not isinstance(value, bool) and SECRET_NAME.search(name):
         return HIDDEN
     return without_user(value) if isinstance(value, str) else value
 

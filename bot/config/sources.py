@@ -87,9 +87,10 @@ class Written:
         """Return the name of a setting as somebody wrote it, with the place where they did."""
         if (variable := self.variable(steps)) is not None:
             return str(variable)
-        if self.file or not self.variables:
-            return f"{dotted(steps)} in {self.file}" if self.file else dotted(steps)
-        return variable_name(steps)
+        if self.variables and not self.file:
+            return variable_name(steps)
+        missing = len(steps) == 1 and value_at(self.tree, steps) is None  # and may be written anywhere
+        return dotted(steps) if missing or not self.file else f"{dotted(steps)} in {self.file}"
 
     def variable(self, steps: Steps) -> Variable | None:
         """Return the variable that sets this, or something around it, or something in it; None if the file does."""

@@ -26,8 +26,13 @@ Span = tuple[datetime, datetime]  # UTC, half-open
 def _clock(value: object) -> object:
     if value == "24:00":
         return END_OF_DAY
-    clock = time.fromisoformat(value) if isinstance(value, str) else value
-    if isinstance(clock, time) and clock.tzinfo is not None:
+    try:
+        clock = time.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        clock = None
+    if not isinstance(clock, time):  # pydantic takes a number for seconds
+        raise ValueError('must be a time of the day, such as "08:00"')
+    if clock.tzinfo is not None:
         raise ValueError("an hour is one of the recipients' own zone; write it without an offset")
     return clock
 

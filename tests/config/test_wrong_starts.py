@@ -10,8 +10,9 @@ import errno
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ IN_THE_FILE = [
     in_file('database_url = ""', "database_url", "is blank"),
     in_file("database_url = 5", "database_url", "must be text, in quotes"),
     in_file(f'database_url = "postgresql://u:{CANARY}@db:99999/x"', "database_url", "names a port that is no number"),
-    Start(((f"secret_key {FILE}: ", "must be given with PostgreSQL; " + KEY),), f'database_url = "postgresql://u:{CANARY}@db/x"'),
+    Start((("secret_key: ", "must be given with PostgreSQL; " + KEY),), f'database_url = "postgresql://u:{CANARY}@db/x"'),
     # names
     in_file("hourly_caps = 3", "hourly_caps", "there is no such setting. Did you mean hourly_cap?"),
     in_file("quorum = 2", "quorum", "there is no such setting. quorum belongs in [approval]."),
@@ -206,10 +207,14 @@ IN_THE_FILE = [
     in_file('[policies.shop]\nextends = "shop"', "policies.shop.extends", "it goes round in a circle"),
     in_file('[policies.fr.marketing]\noutside = "wait"', "policies.fr.marketing.outside", "hold"),
     in_file('[policies.fr.marketing]\nend_margin = "soon"', "policies.fr.marketing.end_margin", DURATION),
+    *(
+        in_file(f"[[policies.shop.marketing.windows]]\nstart = {start}\nend = '20:00'", "policies.shop.marketing.windows number 1, start", 'must be a time of the day, such as "08:00".')
+        for start in ("'9h'", "'25:00'", "9")
+    ),
     in_file('[policies.fr]\ntimezone = "Mars/Base"', "policies.fr.timezone", "Mars/Base"),
     # approval
     in_file("[approval]\nquorum = 21", "approval.quorum", "must be 20 or less. " + write("quorum", "1")),
-    in_file("[approval]\nquorum = 0", "approval", "set it to 1 or more"),
+    in_file("[approval]\nquorum = 0", "approval.quorum", "must be 1 or more, or marketing would go out without approval. " + write("quorum", "1")),
     in_file('[approval]\nquorum = "two"', "approval.quorum", "must be a whole number"),
     in_file('[approval]\nchannel = "#general"', "approval.channel", 'is not a channel\'s id (C… or G…). Write it like `channel = "C0'),
     in_file('[approval]\nchannel = "U0ANA"', "approval.channel", "is not a channel's id (C… or G…)"),
@@ -221,6 +226,7 @@ IN_THE_FILE = [
     in_file('[[approval.rules]]\nquorum = 1\nlarger_than = "x"', "approval.rules number 1, larger_than", "must be a whole number"),
     in_file('[[approval.rules]]\nquorum = 1\nbetween = "8-9"', "approval.rules number 1, between", 'such as "20:00-08:00"'),
     in_file('[[approval.rules]]\nquorum = 1\nbetween = "20:00-08:00"', "approval.rules number 1", "needs a timezone, such as"),
+    in_file("[[approval.rules]]\nquorum = 0", "approval.rules number 1", "set it to 1 or more, or add purpose"),
     in_file('[[approval.rules]]\nquorum = 1\npurpose = "news"', "approval.rules number 1, purpose", "must be "),
 ]  # fmt: skip
 TOML = "bellcrier.toml: it is not valid TOML: "
@@ -259,7 +265,8 @@ IN_THE_ENVIRONMENT = [
     in_environment("BELLCRIER_APPROVAL__RULES", "1", "must be one or more tables [[approval.rules]] in the settings file"),
     in_environment("BELLCRIER_APPROVAL__RULES__0__QUORUM", "1", "must be one or more tables [[approval.rules]] in the settings file"),
     in_environment("BELLCRIER_APPROVAL__QUORM", "1", "there is no such setting. Did you mean quorum?"),
-    in_environment("BELLCRIER_APPROVAL__QUORUM", "0", "set it to 1 or more"),
+    replace(in_environment("BELLCRIER_APPROVAL__QUORUM", "0", "must be 1 or more"), toml='[approval]\nundo = "30s"'),
+    Start((("secret_key: ", "must be given with PostgreSQL; " + KEY),), env={"DATABASE_URL": f"postgresql://u:{CANARY}@db/x"}),
     in_environment("BELLCRIER_APPROVAL__APPROVERS", f"U0ANA,{CANARY}", "its entry 2 is not a user (U…) or a user group (S…). Write it like `BELLCRIER_APPROVAL__APPROVERS=U0ANA,S0APPROVERS`."),
     in_environment("BELLCRIER_ADMINS", "ana, U0BEN", "its entry 1 is not a user's id (U…). Write it like `BELLCRIER_ADMINS=U0ANA`."),
     in_environment("BELLCRIER_GRACE", "99999999999d", "is longer than a hundred years, and " + DURATION),
@@ -387,6 +394,24 @@ def test_a_wrong_start_is_told_in_one_line_with_the_fix(
     assert not [made for made in folder.glob("bellcrier.db*") if made.suffix != ".key"]
 
 
+@pytest.mark.parametrize("command", ["run", "db check", "export", "erase +33612345678", "doctor"])
+def test_postgresql_without_its_package_is_told_with_what_installs_it(
+    command: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {"DATABASE_URL": f"postgresql://u:{CANARY}@127.0.0.1:1/x", "BELLCRIER_SECRET_KEY": "QUJD" * 10 + "QUI="}
+    prepare(
+        Start((), env=env | {"SLACK_BOT_TOKEN": "" if command == "doctor" else TOKENS["SLACK_BOT_TOKEN"]}),
+        folder,
+        monkeypatch,
+    )
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    said = "PostgreSQL needs another package. Run `pip install -c constraints.txt '.[postgres]'`."
+    if command == "doctor":
+        assert f"ERROR   database: {said}\n" in CliRunner().invoke(main, ["doctor"]).stdout
+    else:
+        assert lines_of(*command.split(), code=1) == [said]
+
+
 def test_everything_wrong_is_told_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what another part of the program finds: a policy, an account, a token that is missing."""
     wrong = (
@@ -502,6 +527,7 @@ def test_a_port_that_is_none_is_told_with_its_range(port: str) -> None:
 # --- shown without secrets -------------------------------------------------------------------------------------------
 
 SHOWN = f"""
+allow_private_hosts = true
 public_url = "https://bell:{CANARY}1@bell.example.org/x?key={CANARY}2"
 slack_api_url = "https://u:{CANARY}3@slack.example/api/"
 database_url = "postgresql://bell:{CANARY}4@db.example:5432/bell?sslmode=require&sslpassword={CANARY}5"
@@ -531,6 +557,7 @@ def test_the_settings_are_shown_without_their_secrets(folder: Path) -> None:
     shown = json.loads(ran.stdout)
     assert shown["database_url"] == "postgresql://bell:***@db.example:5432/bell?sslmode=require"
     assert shown["slack_api_url"] == "https://***@slack.example/api/"
+    assert shown["allow_private_hosts"] is True
     assert shown["accounts"]["octo"]["sender"] == "Bell"
     assert shown["accounts"]["gone"]["base_url"] == "https://gone.example"
     assert shown["accounts"]["gone"]["deep"] == "***"
