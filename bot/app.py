@@ -19,7 +19,7 @@ from bot.config.load import secret_key_for
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings
 from bot.config.workspaces import is_for_many
-from bot.domain.clock import SECOND, Clock, now
+from bot.domain.clock import SECOND, Clock, Micros, now
 from bot.domain.errors import CannotStart
 from bot.domain.i18n import translator_for
 from bot.heartbeat import EVERY, open_heartbeat
@@ -219,16 +219,17 @@ class Bot:
         """Return whether the bot can work, and the state of each part with what stands still.
 
         It can work if the database answers and took the last write, Slack takes the token and its socket is up where
-        there is one, the clock agrees with Slack's, no outbox entry is too old, and nobody has asked it to stop.
+        there is one, the clock agrees with Slack's, no outbox entry is too old, and nobody has asked it to stop. One
+        of many workspaces whose token is dead, or whose outbox is old, is only named.
         """
         process = "stopping" if self.workspaces.stopping else "ok"
         parts = {"database": "ok", "slack": "ok", "clock": "ok", **self.self_check.troubles(), "process": process}
         try:
             stops = await self.database.read(lambda c: keys.stops(c, self.clock()))
-            since = await self.workspaces.oldest_unshown(self.clock())
+            late = _late(await self.workspaces.unshown_since(self.clock()), self.clock())
         except Exception:
             log.exception("the database does not answer")
-            parts["database"], stops, since = "no answer", keys.Stops(frozenset(), {}), None
+            parts["database"], stops, late = "no answer", keys.Stops(frozenset(), {}), {}
         if not self.workspaces.greeted():
             parts["slack"] = "it has not answered since the start"
         if self.socket is not None and not await self.socket.client.is_connected():
@@ -236,12 +237,11 @@ class Bot:
         dead = {one.id: f"the token is not taken: {one.dead}" for one in self.workspaces.all if one.dead}
         if dead and not self.many:
             parts["slack"] = next(iter(dead.values()))
-        waits = (self.clock() - since) // SECOND if since is not None else 0
-        parts["outbox"] = "ok" if waits <= OLD_OUTBOX else f"the oldest entry waits for {waits} seconds"
+        parts["outbox"] = "ok" if self.many else next(iter(late.values()), "ok")
         ready = all(part == "ok" for part in parts.values())
         parts |= {f"trouble:{failing.work}:{failing.id}": str(failing) for failing in self.database.failing_rows.all()}
         parts |= {"notifications": f"looking each half second: {self.database.deaf}"} if self.database.deaf else {}
-        parts |= {f"workspace:{id}": said for id, said in dead.items() if self.many}
+        parts |= {f"workspace:{id}": said for id, said in (late | dead).items() if self.many}
         parts |= {f"pause:{workspace}": "all sending is paused" for workspace in stops.paused}
         return ready, parts | {f"breaker:{account}": "the vendor cannot be reached" for account in stops.away}
 
@@ -262,3 +262,9 @@ class Bot:
             await self.heartbeat.aclose()
         await self.watch.aclose()
         await self.database.close()
+
+
+def _late(unshown: Mapping[str, Micros], at: Micros) -> dict[str, str]:
+    """Say of each workspace whose outbox is too old for how long it has waited, the longest first."""
+    waits = {id: (at - since) // SECOND for id, since in sorted(unshown.items(), key=lambda one: one[1])}
+    return {id: f"the oldest entry waits for {one} seconds" for id, one in waits.items() if one > OLD_OUTBOX}

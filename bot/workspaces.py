@@ -64,10 +64,9 @@ class Workspaces(ABC):
         """Serve those that there are now."""
         return
 
-    async def oldest_unshown(self, at: Micros) -> Micros | None:
-        """Return since when something waits to be shown in Slack; None if nothing does."""
-        waits = [await one.database.read(lambda c: cards.oldest_unshown(c, at)) for one in self.all]
-        return min((since for since in waits if since is not None), default=None)
+    @abstractmethod
+    async def unshown_since(self, at: Micros) -> Mapping[str, Micros]:
+        """Return since when something waits to be shown in Slack, for those of the workspaces where something does."""
 
     @property
     def stopping(self) -> bool:
@@ -115,6 +114,9 @@ class OnlyWorkspace(Workspaces):
     def greeted(self) -> bool:
         return bool(self.home.id)
 
+    async def unshown_since(self, at: Micros) -> Mapping[str, Micros]:
+        return await self.home.database.read(lambda c: cards.unshown_since(c, at))
+
     def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
         """The only one also answers strangers: it refuses them."""
         return self.home.listeners
@@ -159,6 +161,10 @@ class InstalledWorkspaces(Workspaces):
 
     def greeted(self) -> bool:
         return self._looked
+
+    async def unshown_since(self, at: Micros) -> Mapping[str, Micros]:
+        found = await self.installations.database.read(lambda c: cards.unshown_since(c, at))
+        return {id: since for id, since in found.items() if id in self.served}
 
     def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
         """One of an organisation that has the bot org-wide joins when it is first heard of, and is answered then on."""

@@ -15,8 +15,9 @@ from sqlalchemy import select
 from bot.app import Bot
 from bot.config.encryption import is_encrypted
 from bot.domain.clock import SECOND, now
+from bot.domain.i18n import Translatable
 from bot.slack.interaction import workspace_of
-from bot.storage import keys, tables
+from bot.storage import keys, outbox, tables
 from bot.web.install import SCOPES
 from bot.workspaces import InstalledWorkspaces
 from sandbox.server import Sandbox
@@ -108,6 +109,22 @@ async def test_an_uninstalled_workspace_is_paused_and_left_alone(many: Bot, both
     assert (row["secrets"], row["left_at"] is not None) == (None, True)
     assert await many.database.read(lambda c: keys.paused(c, OURS))
     assert len(home.calls) == asked
+
+
+async def test_one_workspace_to_which_nothing_can_be_shown_leaves_the_others_ready(
+    many: Bot, both: Two, bot_port: int
+) -> None:
+    for workspace in (OURS, OTHER):
+        await install(bot_port, workspace)
+    await serves(many, OURS, OTHER)
+    many.clock = lambda: now() + 100 * SECOND
+    said, far = Translatable("Choose a purpose."), now() + 3600 * SECOND
+    await many.database.write(lambda c: outbox.post(c, OTHER, "k", "U0OPS", said, None, now()))
+    await many.database.write(lambda c: c.execute(tables.posts.update().values(post_at=far)))  # Slack does not take it
+    ready, parts = await many.ready()
+    assert ready
+    assert (parts["outbox"], parts[f"workspace:{OTHER}"][:27]) == ("ok", "the oldest entry waits for ")
+    assert f"workspace:{OURS}" not in parts
 
 
 @pytest.mark.long
