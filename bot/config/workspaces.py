@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot.config.complaints import complaint, sentence
 from bot.config.misfits import is_there, misfits_of_approval
 from bot.config.settings import Names, Settings, SettingsError
-from bot.config.sources import Steps, Written
+from bot.config.sources import Steps
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+M = TypeVar("M", bound=BaseModel)
 WORKSPACE = re.compile(r"^T[A-Z0-9]{2,}$")
 #: The settings that a workspace may have of its own, under the names that they have at the top of the file.
 OWN = ("admins", "locale", "timezone", "hourly_cap", "approval")
@@ -83,36 +87,40 @@ def wrong_with_workspaces(settings: Settings) -> list[str]:
         only = "a bot token is for one workspace; set SLACK_CLIENT_ID in its place, for many"
         wrong.append(sentence(written, ("workspaces",), only))
     for id in settings.workspaces:
-        unreadable = list(_unreadable(settings, id, written))
-        misfits = [] if unreadable else _misfits(settings, id, written.tree)
-        wrong += [*unreadable, *(sentence(written, ("workspaces", id, *steps), why) for steps, why in misfits)]
+        share, unshared = _readable(Share, _shared(settings, id))
+        own, disowned = _readable(Settings, _own(settings, id))
+        wrong += [complaint(detail, written, ("workspaces", id), Share) for detail in unshared]
+        wrong += [complaint(detail, written, ("workspaces", id)) for detail in disowned]
+        misfits = [*_misfits(id, share, settings, written.tree), *_misfits_of_approval(own, settings, written.tree)]
+        wrong += [sentence(written, ("workspaces", id, *steps), why) for steps, why in misfits]
     return wrong
 
 
-def _unreadable(settings: Settings, id: str, written: Written) -> Iterator[str]:
-    readers: tuple[tuple[type[BaseModel], dict[str, Any], type[BaseModel] | None], ...]
-    readers = (Share, _shared(settings, id), Share), (Settings, _own(settings, id), None)
-    for model, raw, table in readers:
-        try:
-            model.model_validate(raw)
-        except ValidationError as error:
-            for detail in error.errors(include_input=False, include_url=False):
-                yield complaint(detail, written, ("workspaces", id), table)
+def _readable(model: type[M], raw: Mapping[str, Any]) -> tuple[M, list[ErrorDetails]]:
+    """Return what can be read, and what is wrong with the rest."""
+    try:
+        return model.model_validate(raw), []
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)
+    names = {detail["loc"][0] for detail in wrong}
+    return model.model_validate({name: value for name, value in raw.items() if name not in names}), wrong
 
 
-def _misfits(settings: Settings, id: str, tree: Mapping[str, Any]) -> Iterator[tuple[Steps, str]]:
-    """Yield what does not fit, and why. What its approvals have from all is told there."""
+def _misfits(id: str, share: Share, settings: Settings, tree: Mapping[str, Any]) -> Iterator[tuple[Steps, str]]:
     if not WORKSPACE.match(id):
-        yield (), "is no workspace; its id begins with T"
-    share = share_of(settings, id)
+        capitals = f"no variable can hold its capitals; write [workspaces.{id.upper()}] in the settings file"
+        yield (), capitals if WORKSPACE.match(id.upper()) else "is no workspace; its id begins with T"
     for table, names in (("accounts", share.accounts), ("audiences", share.audiences or ())):
         for name in names:
             if name not in getattr(settings, table) and not is_there(tree, table, name):
                 yield (table,), f"there is no [{table}.{name}]"
-    of_all = set(misfits_of_approval(settings.approval, settings, tree))
-    for steps, why in misfits_of_approval(settings_for(settings, id).approval, settings, tree):
-        if (steps, why) not in of_all:
-            yield steps, why
+
+
+def _misfits_of_approval(own: Settings, settings: Settings, tree: Mapping[str, Any]) -> Iterator[tuple[Steps, str]]:
+    """Yield what does not fit in its approvals. What they have from all is told there."""
+    if "approval" in own.model_fields_set:
+        of_all = set(misfits_of_approval(settings.approval, settings, tree))
+        yield from (one for one in misfits_of_approval(own.approval, settings, tree) if one not in of_all)
 
 
 def must_fit(settings: Settings) -> None:

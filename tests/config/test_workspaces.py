@@ -62,7 +62,7 @@ def test_what_it_says_wins_and_changes_nothing_for_others() -> None:
         ),
         ({"approval": {"rules": [{"account": "enc", "quorum": 3}]}}, ".approval.rules number 1, account: there is no"),
         ({"approval": {"approve_reactions": ["x"]}}, ".approval.reject_reactions: x would approve and reject"),
-        ({"approval": {"quorum": 0}}, ".approval: marketing with an approval.quorum of 0 does not start"),
+        ({"approval": {"quorum": 0}}, ".approval.quorum: must be 1 or more"),
         ({"approval": {"quorun": 3}}, ".approval.quorun: there is no such setting. Did you mean quorum?"),
         ({"approval": "S0APP"}, ".approval: must be a table"),
         ({"timezone": "Europe/Pariss"}, ".timezone: is no time zone; did you mean Europe/Paris?"),
@@ -80,12 +80,16 @@ def test_what_is_wrong_in_its_table_is_told_as_it_would_be_at_the_top(table: dic
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    assert len(wrong(timezone="nowhere", admins=["nobody"], grace="1m")) == 3
+    rules = [{"audience": "clinets", "quorum": 3}]
+    table = {"accounts": ["encon"], "timezone": "nowhere", "admins": ["nobody"], "grace": "1m"}
+    assert len(wrong(**table, approval={"rules": rules})) == 5
 
 
 def test_a_name_that_is_no_workspace_and_a_bot_token_beside_workspaces_are_told() -> None:
     with pytest.raises(SettingsError, match=r"workspaces\.E0ORG: is no workspace; its id begins with T"):
         parsed(E0ORG={})
+    with pytest.raises(SettingsError, match=r"workspaces\.t0able: no variable can hold its capitals"):
+        parsed(t0able={})
     with pytest.raises(SettingsError, match="workspaces: a bot token is for one workspace"):
         parse({"slack_bot_token": "xoxb-1-right", "workspaces": {T: {}}})
 
