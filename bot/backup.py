@@ -13,6 +13,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sqlalchemy.exc import CompileError, DataError, IntegrityError, StatementErr
 from bot.config.settings import ApprovalSettings
 from bot.domain.clock import Micros
 from bot.storage import schema, tables
-from bot.storage.audit_chain import seal_all
+from bot.storage.audit_chain import seal_all, seal_more
 from bot.storage.database import Database
 from bot.storage.schema import one_snapshot, upgrade
 from bot.workflow.restored import ASKED_AS_USUAL, hold_all
@@ -127,20 +128,18 @@ async def upgrade_with_backup(
     """Bring the schema to this version, after a backup of what is there, unless `path` is None.
 
     Returns how many rows that has; None if none was made, as when there was nothing to upgrade. If the upgrade fails,
-    nothing has changed, and the backup stays.
+    nothing has changed, and the backup stays. What an older version wrote to the audit is sealed in transactions of its
+    own, so that whoever works meanwhile waits for the schema alone.
     """
     revision = await database.read(schema.schema_revision, patience=None)
     count = None
     if path is not None and revision not in (None, tables.REVISION):
         count = await database.read(lambda c: write_backup(c, path, at, fingerprint=fingerprint), patience=None)
-    await database.write(bring_up, patience=None)
+    await database.write(upgrade, patience=None)
+    after: int | None = 0
+    while after is not None:
+        after = await database.write(partial(seal_more, after=after), patience=None)
     return count
-
-
-def bring_up(connection: Connection) -> None:
-    """Bring the schema to this version, and seal what an older one has written to the audit."""
-    upgrade(connection)
-    seal_all(connection)
 
 
 # --- restore -------------------------------------------------------------------------------------------------------
@@ -167,7 +166,8 @@ def restore_backup(
     except schema.NoSuchRevision:
         raise NotABackup(f"{path} has a schema {head.revision}, which no bellcrier ever had.") from None
     _insert_all(connection, path)
-    bring_up(connection)
+    upgrade(connection)
+    seal_all(connection)
     _continue_numbers(connection)
     hold_all(connection, head.at, at, approval)
     return count

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner
-from sqlalchemy import insert, text, update
+from sqlalchemy import insert, select, text, update
 
-from bot.backup import restore_backup, write_backup
+from bot.backup import restore_backup, upgrade_with_backup, write_backup
 from bot.cli import main
 from bot.storage import audit_chain, schema, tables
 from bot.storage.audit import write_event
@@ -25,7 +26,8 @@ from bot.storage.database import Database
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from tests.support.databases import ROOT, keep, kept
-from tests.support.patience import LONG
+from tests.support.ground import new_postgres
+from tests.support.patience import LONG, until
 
 OLDER = [one.revision for one in ScriptDirectory(str(ROOT / "bot/storage/migrations")).walk_revisions()][:0:-1]
 Shell = Callable[..., tuple[int, str]]
@@ -94,6 +96,32 @@ def test_an_upgrade_that_cannot_be_backed_up_first_changes_nothing(shell: Shell,
     assert shell("db", "upgrade", "--no-backup")[0] == 0
     assert on(url, schema.schema_revision) == [tables.REVISION]
     assert list(tmp_path.glob("*.backup")) == []
+
+
+@pytest.mark.long
+async def test_nobody_waits_while_an_upgrade_seals_a_long_audit(postgres: Any) -> None:
+    rows = [{"workspace": "T", "actor": "U0ANA", "action": "pause", "at": at} for at in range(500)]
+    with new_postgres(postgres) as url:
+        upgrades, works, seals = open_database(url, LONG), open_database(url, 1.0), await asyncpg.connect(url)
+        await upgrades.write(lambda c: upgrade(c, "0006"), patience=None)
+        await upgrades.write(lambda c: c.execute(insert(tables.audit), rows))
+        await seals.execute("SELECT pg_advisory_lock(hashtext('audit chain'))")  # so that the upgrade waits to seal
+
+        async def has_the_schema() -> bool:
+            return await works.read(schema.schema_revision) == tables.REVISION
+
+        upgrading = asyncio.create_task(upgrade_with_backup(upgrades, None, 1, fingerprint=None))
+        try:
+            await until(has_the_schema)
+            assert await works.read(lambda c: c.execute(select(tables.broadcasts.c.id)).all()) == []
+            assert not upgrading.done()
+        finally:
+            await seals.close()
+            await upgrading
+        checked = await works.read(audit_chain.check_chain)
+        assert (checked.unsealed, checked.heads["T"].place) == (0, 500)
+        for opened in (upgrades, works):
+            await opened.close()
 
 
 def test_a_newer_database_is_backed_up_whole_and_named(shell: Shell, url: str) -> None:
