@@ -149,7 +149,7 @@ class InstalledWorkspaces(Workspaces):
         self._begin: Begin | None = None
         self._looked = False
         self._reading = asyncio.Lock()
-        self._joining: set[asyncio.Task[None]] = set()
+        self._joining: dict[str, asyncio.Task[None]] = {}
 
     @property
     def all(self) -> Sequence[Workspace]:
@@ -170,10 +170,9 @@ class InstalledWorkspaces(Workspaces):
         """One of an organisation that has the bot org-wide joins when it is first heard of, and is answered then on."""
         found = self.served.get(workspace)
         by = self.installations.organisations.get(organisation or "")
-        if found is None and by is not None and workspace.startswith("T"):
-            task = asyncio.create_task(self._join(by, workspace), name="join")
-            self._joining.add(task)
-            task.add_done_callback(self._joining.discard)
+        if found is None and by is not None and workspace.startswith("T") and workspace not in self._joining:
+            self._joining[workspace] = asyncio.create_task(self._join(by, workspace), name="join")
+            self._joining[workspace].add_done_callback(lambda _: self._joining.pop(workspace))
         return found.listeners if found is not None else None
 
     async def _join(self, organisation: Installation, workspace: str) -> None:

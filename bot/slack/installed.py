@@ -91,8 +91,8 @@ class Installations:
         return made
 
     def _install(self, connection: Connection, made: Stored) -> None:
-        installations.keep(connection, made)
-        audit.write_event(connection, made.id, made.installed_by, "install", made.name, made.installed_at)
+        for id in (made.id, *installations.keep(connection, made)):
+            audit.write_event(connection, id, made.installed_by, "install", made.name, made.installed_at)
 
     def _made(self, answer: Mapping[str, Any]) -> Stored:
         token, home = answer.get("access_token"), answer.get("team")

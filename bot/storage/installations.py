@@ -32,12 +32,19 @@ class Stored:
     version: int = 1
 
 
-def keep(connection: Connection, one: Stored) -> None:
-    """Store an installation, in place of an earlier one of the same workspace."""
+def keep(connection: Connection, one: Stored) -> list[str]:
+    """Store an installation, in place of an earlier one of the same workspace, and return which it serves again.
+
+    An organisation brings back those of its workspaces that have left.
+    """
     row = _row(one)
     if not insert_ignoring(connection, installations, [row]):
         row["version"] = installations.c.version + 1
         connection.execute(update(installations).where(installations.c.id == one.id).values(**row))
+    those_left = installations.c.organisation == one.id, installations.c.left_at.is_not(None)
+    values = {"left_at": None, "installed_at": one.installed_at, "version": installations.c.version + 1}
+    returned = update(installations).where(*those_left).values(**values).returning(installations.c.id)
+    return list(connection.execute(returned).scalars())
 
 
 def living(connection: Connection) -> list[Stored]:

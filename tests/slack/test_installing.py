@@ -17,7 +17,7 @@ from bot.config.encryption import is_encrypted
 from bot.domain.clock import SECOND, now
 from bot.domain.i18n import Translatable
 from bot.slack.interaction import workspace_of
-from bot.storage import keys, outbox, tables
+from bot.storage import installations, keys, outbox, tables
 from bot.web.install import SCOPES
 from bot.workspaces import InstalledWorkspaces
 from sandbox.server import Sandbox
@@ -314,6 +314,27 @@ async def test_a_workspace_of_an_organisation_joins_when_it_is_first_heard_of(
     await many.workspaces.left(organisation, now())
     await serves(many)
     assert await many.database.read(lambda c: keys.paused(c, OURS))
+    await install(bot_port, OURS)
+    await serves(many, OURS)
+    assert "clients" in (await home.delivery.command(body)).answer["text"]
+    assert await many.database.read(lambda c: keys.paused(c, OURS))  # until an admin resumes
+    row = await many.database.read(lambda c: installations.find(c, OURS))
+    assert row is not None
+    await many.workspaces.left(organisation, row.installed_at - 5 * SECOND)  # said late, of the earlier installation
+    await many.workspaces.refresh()
+    await serves(many, OURS)
+
+
+@pytest.mark.long
+async def test_a_workspace_of_an_organisation_joins_once_however_often_it_is_heard_of(
+    many: Bot, both: Two, bot_port: int
+) -> None:
+    both[0].oauth.organisation = "E0BELL"
+    await install(bot_port, OURS)
+    for workspace in (OURS, OURS, OTHER, OURS):
+        assert many.workspaces.listeners_of(workspace, "E0BELL") is None
+    assert sum(task.get_name() == "join" for task in asyncio.all_tasks()) == 2
+    await serves(many, OURS, OTHER)
 
 
 @pytest.mark.parametrize(
