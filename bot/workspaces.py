@@ -64,9 +64,10 @@ class Workspaces(ABC):
         """Serve those that there are now."""
         return
 
-    @abstractmethod
     async def unshown_since(self, at: Micros) -> Mapping[str, Micros]:
         """Return since when something waits to be shown in Slack, for those of the workspaces where something does."""
+        found = {one.id: await one.database.read(lambda c: cards.oldest_unshown(c, at)) for one in self.all}
+        return {id: since for id, since in found.items() if since is not None}
 
     @property
     def stopping(self) -> bool:
@@ -114,9 +115,6 @@ class OnlyWorkspace(Workspaces):
     def greeted(self) -> bool:
         return bool(self.home.id)
 
-    async def unshown_since(self, at: Micros) -> Mapping[str, Micros]:
-        return await self.home.database.read(lambda c: cards.unshown_since(c, at))
-
     def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
         """The only one also answers strangers: it refuses them."""
         return self.home.listeners
@@ -161,10 +159,6 @@ class InstalledWorkspaces(Workspaces):
 
     def greeted(self) -> bool:
         return self._looked
-
-    async def unshown_since(self, at: Micros) -> Mapping[str, Micros]:
-        found = await self.installations.database.read(lambda c: cards.unshown_since(c, at))
-        return {id: since for id, since in found.items() if id in self.served}
 
     def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
         """One of an organisation that has the bot org-wide joins when it is first heard of, and is answered then on."""

@@ -149,33 +149,26 @@ def keep_card(connection: Connection, card: Card) -> None:
         )
 
 
-def unshown_since(connection: Connection, at: Micros) -> dict[str, Micros]:
-    """Since when something of each workspace has waited to be shown in Slack, without known failures."""
+def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
+    """Since when something has waited to be shown in Slack, without known failures; None if nothing does."""
     stumbled = failing_rows_of(connection).put_off
     here = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast)
     waiting = (
-        select(broadcasts.c.workspace, func.min(broadcasts.c.draw_at))
-        .where(
+        select(func.min(broadcasts.c.draw_at)).where(
             broadcasts.c.draw_at <= at,
             SHOWN,
             _may_be_drawn(connection),
             understood(connection),
-        )
-        .group_by(broadcasts.c.workspace),
-        select(notes.c.workspace, func.min(notes.c.at))
+        ),
+        select(func.min(notes.c.at))
         .join(broadcasts, here)
         .where(
             notes.c.post_at.is_not(None),
             SHOWN,
             but(notes.c.seq, stumbled("note")),
             understood(connection),
-        )
-        .group_by(notes.c.workspace),
-        select(posts.c.workspace, func.min(posts.c.at))
-        .where(posts.c.post_at.is_not(None), posts.c.at <= at, unstumbled(connection))
-        .group_by(posts.c.workspace),
+        ),
+        select(func.min(posts.c.at)).where(posts.c.post_at.is_not(None), posts.c.at <= at, unstumbled(connection)),
     )
-    found: dict[str, Micros] = {}
-    for workspace, since in (row for statement in waiting for row in connection.execute(statement)):
-        found[workspace] = min(since, found.get(workspace, since))
-    return found
+    found = [connection.execute(statement).scalar_one() for statement in waiting]
+    return min((since for since in found if since is not None), default=None)

@@ -41,7 +41,7 @@ def read_figures(connection: Connection, at: Micros) -> Figures:
         states,
         {state: since for state, since in first.items() if since is not None},
         connection.execute(select(func.min(rows.c.due)).where(SCHEDULED)).scalar_one(),
-        min(cards.unshown_since(connection, at).values(), default=None),
+        cards.oldest_unshown(connection, at),
         keys.stops(connection, at),
     )
 

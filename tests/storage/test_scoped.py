@@ -57,7 +57,7 @@ LOOKS: dict[str, tuple[Table, dict[str, Any], Look]] = {
     ),
     "to draw": (ROW, {"state": State.PENDING}, lambda c: cards.cards_to_draw(c, NOW, 9, new=True)),
     "waits to be shown": (ROW, {"state": State.PENDING}, lambda c: queue.showing_waits(c, NOW)),
-    "was shown long ago": (ROW, {"state": State.PENDING}, lambda c: cards.unshown_since(c, NOW)),
+    "was shown long ago": (ROW, {"state": State.PENDING}, lambda c: cards.oldest_unshown(c, NOW)),
     "has a note": (tables.notes, {"post_at": 1}, lambda c: notes.notes_to_post(c, NOW, 9)),
     "waits with a note": (tables.notes, {"post_at": 1}, lambda c: queue.showing_waits(c, NOW)),
     "a post": (tables.posts, {"post_at": 1}, lambda c: outbox.take_post(c, NOW, 1)),
