@@ -94,6 +94,7 @@ def _logs() -> Iterator[Canaries]:
 def _no_canaries(_logs: Canaries) -> Iterator[None]:
     """J1: no test leaves a secret, a number or a text in the log, at any level."""
     _logs.begin()
+    os.umask(0o022)  # a command that ran in this process has left its own
     yield
     assert _logs.found() == []
 

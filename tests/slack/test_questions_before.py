@@ -36,13 +36,14 @@ async def test_the_question_before_an_approval_says_to_how_many_when_and_until_w
     outlook = core.audiences.outlook(row, core.now)
     closed = question(row, verdict=outlook.verdict, opens=outlook.opens)
     assert closed == (
-        "paris: 12 people. It starts 2027-02-04 08:00 Europe/Paris (+0100). "
+        "paris: 12 people. Its cost is not known. It starts 2027-02-04 08:00 Europe/Paris (+0100). "
         "Until then it can be stopped. After that it cannot be recalled."
     )
     assert question(row) == (
-        "paris: 12 people. It starts 30 s later. Until then it can be stopped. After that it cannot be recalled."
+        "paris: 12 people. Its cost is not known. It starts 30 s later. Until then it can be stopped. After that it "
+        "cannot be recalled."
     )
-    assert question(row, undo=0) == "paris: 12 people. It starts at once and cannot be recalled."
+    assert question(row, undo=0) == "paris: 12 people. Its cost is not known. It starts at once and cannot be recalled."
     planned = dataclasses.replace(row, send_at=at("2027-02-05T09:00"))
     assert "It starts 2027-02-05 10:00 Europe/Paris (+0100). Until then it can be stopped" in question(planned)
     assert question(row, training=True) == "Training: nothing is really sent. paris: 12 people."

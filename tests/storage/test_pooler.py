@@ -48,7 +48,8 @@ def pooler(server: Any, *, mode: str = "transaction", extra: str = "") -> Iterat
     )
     (folder / "users").write_text('"postgres" ""\n')
     if server.system_user:  # neither of them runs as root
-        shutil.chown(folder, server.system_user)
+        for place in (folder, *folder.iterdir()):
+            shutil.chown(place, server.system_user)
     command = [BOUNCER, "-q", str(folder / "pgbouncer.ini")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, user=server.system_user)
     try:

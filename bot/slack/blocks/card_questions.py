@@ -43,7 +43,7 @@ def _question_of_approval(broadcast: Broadcast, showing: CardContext, words: Tra
         asked.insert(0, words("This goes to ALL subscribers of the public group."))
     price = cost(broadcast, words)
     priced = words("It costs {price}.", price=price) if price else words("Its cost is not known.")
-    asked.append(priced)
+    asked += [priced] if price or not showing.training else []
     covers = (
         words("Your approval covers {number} broadcasts, including this one.", number=broadcast.covers)
         if broadcast.covers > 1
