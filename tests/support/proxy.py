@@ -40,7 +40,7 @@ class Proxy:
         self.done = 0  # how many cuts were made
         self.silent = False  # takes everything in and passes nothing on
         self.delay = 0.0  # seconds by which each answer is late, as between two zones of a cloud
-        self._roads: set[_Road] = set()
+        self._entered: set[asyncio.StreamWriter] = set()
         self._door: asyncio.Server | None = None
         self.port = 0
 
@@ -59,9 +59,9 @@ class Proxy:
         """Break all connections, and refuse new ones until `open`."""
         if self._door is not None:
             self._door.close()
-        for road in list(self._roads):
-            road.break_off()
-        while self._roads:
+        for writer in self._entered:
+            writer.transport.abort()
+        while self._entered:
             await asyncio.sleep(0.01)
 
     def url(self, direct: str) -> str:
@@ -73,33 +73,32 @@ class Proxy:
         self.cuts.append(Cut(at, how, times))
 
     async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_unix_connection(str(self.target))
-        if self.tls is not None and not await self._greet(reader, writer, there[1], self.tls):
-            return
-        road = _Road(self, (reader, writer), there)
-        self._roads.add(road)
+        self._entered.add(writer)
         try:
-            await road.run()
+            there = await asyncio.open_unix_connection(str(self.target))
+            try:
+                if not writer.is_closing() and await self._greet(reader, writer, there[1]):
+                    await _Road(self, (reader, writer), there).run()
+            finally:
+                there[1].transport.abort()
         finally:
-            self._roads.discard(road)
+            writer.transport.abort()
+            self._entered.discard(writer)
 
     async def _greet(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        there: asyncio.StreamWriter,
-        tls: ssl.SSLContext,
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: asyncio.StreamWriter
     ) -> bool:
         """Speak TLS if that is asked for, else pass on what came. Return whether the connection holds."""
+        if self.tls is None:
+            return True
         try:
             first = await reader.readexactly(8)
             if first != SSL_REQUEST:
                 there.write(first)
                 return True
             writer.write(b"S")
-            await writer.start_tls(tls)
+            await writer.start_tls(self.tls)
         except (OSError, EOFError):  # whoever connects may not like our certificate
-            there.close()
             return False
         self.secured += 1
         return True
@@ -136,11 +135,6 @@ class _Road:
             for task in both:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
-            self.break_off()
-
-    def break_off(self) -> None:
-        for _, writer in (self.here, self.there):
-            writer.transport.abort()
 
     async def _to_server(self) -> None:
         while data := await self.here[0].read(65536):
