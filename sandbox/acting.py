@@ -5,6 +5,7 @@ from __future__ import annotations
 from sandbox.api import Api
 from sandbox.blocks import check_view
 from sandbox.delivery import Delivery, Outcome
+from sandbox.home_tab import HomeTab, element_of
 from sandbox.payloads import Answers, Payloads, escaped
 from sandbox.world import Channel, Json, SlackError, World
 
@@ -15,6 +16,7 @@ class Acting:
     def __init__(self, world: World, delivery: Delivery, api: Api) -> None:
         self.world, self.delivery, self.forms = world, delivery, api.views
         self.payloads, self.answers = Payloads(world, api.base), Answers(world)
+        self.home = HomeTab(world, delivery, self.act)
 
     # --- messages and commands ---------------------------------------------------------------------------------------
 
@@ -71,7 +73,7 @@ class Acting:
         The value of an entry begins with the id's last part: `cancel:B2345AB:1` is `broadcast.cancel`. True when the
         app acknowledged it.
         """
-        block, element, option = _element_of(self.world.shown_to(user, channel, ts), action_id)
+        block, element, option = element_of(self.world.shown_to(user, channel, ts), action_id)
         pressed = {"type": element["type"], "value": element.get("value") if value is None else value}
         if option is not None:
             chosen = option if value is None else {**option, "value": value}
@@ -119,7 +121,8 @@ class Acting:
     # --- forms -------------------------------------------------------------------------------------------------------
 
     def _view(self, user: str, view_id: str) -> Json:
-        found = next((view for view in self.world.views.get(user, []) if view["id"] == view_id), None)
+        seen = [*self.world.views.get(user, []), *filter(None, [self.world.homes.get(user)])]
+        found = next((view for view in seen if view["id"] == view_id), None)
         if found is None:
             raise SlackError("This form is not open any more.")
         return found
@@ -191,16 +194,3 @@ class Acting:
     def views(self, user: str) -> list[Json]:
         """The forms that this person has open, the topmost last."""
         return self.world.views.get(user, [])
-
-
-def _element_of(message: Json, action_id: str) -> tuple[Json, Json, Json | None]:
-    """Return a block, its element with this id, and the entry that was meant if that is a menu."""
-    choice = action_id.rpartition(".")[2]
-    for block in message.get("blocks", []):
-        for element in [*block.get("elements", []), block.get("accessory") or {}]:
-            if element.get("action_id") == action_id:
-                return block, element, None
-            for option in element.get("options", []) if element.get("type") == "overflow" else []:
-                if option["value"].partition(":")[0] == choice:
-                    return block, element, option
-    raise SlackError(f"There is no {action_id} on this message.")

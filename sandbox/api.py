@@ -38,6 +38,7 @@ SCOPES: dict[str, str | None] = {
     "views.open": None,
     "views.push": None,
     "views.update": None,
+    "views.publish": None,
     "reactions.add": "reactions:write",
     "reactions.remove": "reactions:write",
     "reactions.get": "reactions:read",

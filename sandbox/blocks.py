@@ -12,6 +12,7 @@ from typing import Any
 from sandbox.world import Json, SlackError
 
 TOTAL = 13_200
+MOST_VIEW = 250_000
 ELEMENTS = frozenset(
     {
         *("button", "static_select", "multi_static_select", "users_select", "multi_users_select", "overflow"),
@@ -200,14 +201,31 @@ CHECKS: dict[str, Callable[[Json, str], Iterator[Problem]]] = {
 
 def check_view(view: Any) -> None:
     """Raise SlackError for a modal that Slack would refuse."""
-    if not isinstance(view, dict) or view.get("type") != "modal":
-        raise SlackError("invalid_arguments", response_metadata={"messages": ["[ERROR] view must be a modal"]})
+    blocks = _view_blocks(view, "modal")
     said = [what for name in ("title", "submit", "close") for what in _view_text(view, name)]
-    if len(view.get("private_metadata") or "") > 3000:
-        said.append("private_metadata must be at most 3000 characters")
-    blocks = view.get("blocks") or []
     if any(block.get("type") == "input" for block in blocks) and "submit" not in view:
         said.append("a view with inputs needs a submit")
+    _check_rest(view, blocks, said)
+
+
+def check_home(view: Any) -> None:
+    """Raise SlackError for a Home that Slack would refuse: it has blocks alone, with nothing to submit or to close."""
+    blocks = _view_blocks(view, "home")
+    said = [f"a home view must not have {name}" for name in ("submit", "close") if name in view]
+    if len(json.dumps(view)) > MOST_VIEW:
+        raise SlackError("view_too_large")
+    _check_rest(view, blocks, said)
+
+
+def _view_blocks(view: Any, type: str) -> list[Json]:
+    if not isinstance(view, dict) or view.get("type") != type:
+        raise SlackError("invalid_arguments", response_metadata={"messages": [f"[ERROR] view must be a {type}"]})
+    return view.get("blocks") or []
+
+
+def _check_rest(view: Json, blocks: list[Json], said: list[str]) -> None:
+    if len(view.get("private_metadata") or "") > 3000:
+        said.append("private_metadata must be at most 3000 characters")
     if len(view.get("callback_id") or "") > 255:
         said.append("callback_id must be at most 255 characters")
     if said:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-from sandbox.blocks import check_blocks, check_view
+from sandbox.blocks import check_blocks, check_home, check_view
 from sandbox.world import Channel, Human, Json, SlackError, World
 
 MOST_TEXT = 40_000
@@ -249,7 +249,7 @@ class Users(Methods):
 
 
 class Views(Methods):
-    """Forms, opened by a trigger that works once."""
+    """Forms, opened by a trigger that works once, and the Home tab of each person."""
 
     def views_open(self, a: Json) -> Json:
         check_view(a.get("view"))
@@ -285,6 +285,19 @@ class Views(Methods):
                     return {"view": stack[index]}
         raise SlackError("not_found")
 
+    def views_publish(self, a: Json) -> Json:
+        check_home(a.get("view"))
+        if not self.world.manifest.home:
+            raise SlackError("not_enabled")
+        user = self._person(str(a.get("user_id") or "")).id
+        before = self.world.homes.get(user)
+        if a.get("hash") and (before is None or a["hash"] != before["hash"]):
+            raise SlackError("hash_conflict")
+        view = self.changed_view(before, a["view"]) if before else self.new_view(a["view"])
+        self.world.homes[user] = view
+        self.world.publish("home", {"view": view}, user)
+        return {"view": view}
+
     def new_view(self, content: Json) -> Json:
         return self._view(f"V{secrets.token_hex(5).upper()}", content)
 
@@ -296,14 +309,14 @@ class Views(Methods):
         return {
             "id": id,
             "team_id": self.world.team_id,
-            "type": "modal",
+            "type": content["type"],
             "blocks": blocks,
             "private_metadata": content.get("private_metadata") or "",
             "callback_id": content.get("callback_id") or "",
             "external_id": content.get("external_id") or "",
             "state": {"values": {}},
             "hash": f"{int(time.time())}.{secrets.token_hex(4)}",
-            "title": content["title"],
+            "title": content.get("title") or {"type": "plain_text", "text": "View Title", "emoji": True},
             "close": content.get("close"),
             "submit": content.get("submit"),
             "clear_on_close": bool(content.get("clear_on_close")),

@@ -39,6 +39,7 @@ class Page:
             "close": self.close,
             "vendors/deliver": self.deliver,
             "faults": self.ask_fault,
+            "home": self.open_home,
         }
         return [
             Route("/", self.index),
@@ -77,6 +78,7 @@ class Page:
                 "commands": world.manifest.commands,
                 "connected": self.delivery.connected,
                 "views": world.views.get(me, []),
+                "home": world.homes.get(me),
             }
         )
 
@@ -174,6 +176,12 @@ class Page:
     async def close(self, asked: Json) -> Json:
         await self.acting.close(str(asked["me"]), str(asked["view_id"]), everything=bool(asked.get("all")))
         return {}
+
+    async def open_home(self, asked: Json) -> Json:
+        """Open a tab of the app. What it publishes arrives as the event `home`; the last that it published is here."""
+        me = str(asked["me"])
+        self.acting.home.open(me, str(asked.get("tab") or "home"))
+        return {"view": self.acting.home.shown(me)}
 
     async def deliver(self, asked: Json) -> Json:
         await self.vendors.deliver(str(asked["vendor"]), str(asked["id"]), str(asked["status"]))

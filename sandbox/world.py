@@ -78,6 +78,7 @@ class Manifest:
     scopes: frozenset[str]
     commands: list[Json]
     events: frozenset[str]
+    home: bool
 
 
 @cache
@@ -90,6 +91,7 @@ def read_manifest(path: Path | None = None) -> Manifest:
         frozenset(content["oauth_config"]["scopes"]["bot"]),
         content["features"]["slash_commands"],
         frozenset(content["settings"]["event_subscriptions"]["bot_events"]),
+        bool(content["features"]["app_home"]["home_tab_enabled"]),
     )
 
 
@@ -111,6 +113,7 @@ class World:
         self.manifest = manifest or read_manifest()
         self.ephemerals: dict[str, list[Json]] = {}
         self.views: dict[str, list[Json]] = {}
+        self.homes: dict[str, Json] = {}  # what the app has published for each person
         self.triggers: dict[str, tuple[float, str]] = {}
         self.trigger_seconds = TRIGGER_SECONDS
         self.responses: dict[str, Json] = {}

@@ -174,6 +174,40 @@ async def test_a_view_that_changed_meanwhile_is_a_conflict(sandbox: Sandbox, cal
     assert (await call("views.update", view_id=view["id"], hash=first["view"]["hash"], view=modal()))["ok"]
 
 
+def home(**more: Any) -> dict[str, Any]:
+    return {"type": "home", "blocks": [section("x")], **more}
+
+
+HOMES: dict[str, tuple[dict[str, Any], str]] = {
+    "for nobody": ({"user_id": "U404", "view": home()}, "user_not_found"),
+    "a modal": ({"view": modal()}, "invalid_arguments"),
+    "something to submit": ({"view": home(submit={"type": "plain_text", "text": "Go"})}, "invalid_arguments"),
+    "101 blocks": ({"view": home(blocks=[section("x")] * 101)}, "invalid_blocks"),
+    "a text too long": ({"view": home(blocks=[section("x" * 3001)])}, "invalid_blocks"),
+    "250 kB": ({"view": home(blocks=[section("x" * 2900) for _ in range(100)])}, "view_too_large"),
+    "a hash before the first": ({"view": home(), "hash": "1.a"}, "hash_conflict"),
+}
+
+
+@pytest.mark.parametrize("case", HOMES)
+async def test_a_home_has_limits_too(sandbox: Sandbox, call: Call, case: str) -> None:
+    arguments, code = HOMES[case]
+    answer = await call("views.publish", **({"user_id": "U0CLEO"} | arguments))
+    assert (answer["ok"], answer["error"]) == (False, code)
+    assert sandbox.acting.home.shown("U0CLEO") is None
+
+
+async def test_a_home_is_each_persons_own_and_an_older_one_never_replaces_a_newer(sandbox: Sandbox, call: Call) -> None:
+    first = (await call("views.publish", user_id="U0CLEO", view=home()))["view"]
+    second = (await call("views.publish", user_id="U0CLEO", view=home(), hash=first["hash"]))["view"]
+    stale = await call("views.publish", user_id="U0CLEO", view=home(), hash=first["hash"])
+    assert (second["id"], stale["error"]) == (first["id"], "hash_conflict")
+    assert sandbox.acting.home.shown("U0CLEO") == second
+    assert sandbox.acting.home.shown("U0ANA") is None
+    sandbox.world.manifest = dataclasses.replace(sandbox.world.manifest, home=False)
+    assert (await call("views.publish", user_id="U0CLEO", view=home()))["error"] == "not_enabled"
+
+
 async def test_a_response_url_works_five_times_in_half_an_hour(sandbox: Sandbox, http: ClientSession) -> None:
     token = sandbox.world.new_response("U0CLEO", HERE)
     statuses = []
