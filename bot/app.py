@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -19,7 +19,7 @@ from bot.config.load import secret_key_for
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings
 from bot.config.workspaces import is_for_many
-from bot.domain.clock import SECOND, Clock, Micros, now
+from bot.domain.clock import SECOND, Clock, Micros, now, steady
 from bot.domain.errors import CannotStart
 from bot.domain.i18n import translator_for
 from bot.heartbeat import EVERY, open_heartbeat
@@ -64,10 +64,18 @@ class Bot:
     """One process of the bot: everything it needs, started and stopped together.
 
     `patience`: seconds that the database, or Slack inside a listener, may take; both must leave room in Slack's three.
+    `clock` and `monotonic` are those of the `Runtime`.
     """
 
-    def __init__(self, settings: Settings, clock: Clock = now, *, patience: float = PATIENCE) -> None:
-        self.settings, self.clock, self.patience = settings, clock, patience
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock = now,
+        *,
+        patience: float = PATIENCE,
+        monotonic: Callable[[], float] = steady,
+    ) -> None:
+        self.settings, self.clock, self.patience, self.monotonic = settings, clock, patience, monotonic
         self.meters = Meters()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.database = open_database(settings.database_url, patience, listen_url=settings.database_direct_url)
@@ -110,6 +118,7 @@ class Bot:
             owner=self.owner,
             wake=lambda *tasks: self.workspaces.wake(*tasks),
             clock=self.clock,
+            monotonic=self.monotonic,
             on_receipts=lambda owners: self.watch.count_receipts(owners),
         )
 

@@ -79,16 +79,15 @@ def _loop(work: Coroutine[Any, Any, Any]) -> Any:
 @guarded
 def demo(port: int, data: Path, fresh: bool) -> None:
     """Try everything on this machine: the real bot with a pretend workspace and pretend vendors."""
-    from bot.demo import demo_settings, run_demo
+    from bot.demo import run_demo
     from bot.logs import set_up
 
     data.mkdir(parents=True, exist_ok=True)
     if fresh:
         for left in data.glob("bellcrier*"):
             left.unlink()
-    settings = demo_settings(data, port)
     set_up("warning")
-    sys.exit(_loop(run_demo(settings, port)))
+    sys.exit(_loop(run_demo(data, port)))
 
 
 @main.command()

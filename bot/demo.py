@@ -1,52 +1,90 @@
-"""Runs the sandbox, a pretend workspace and pretend vendors, with the real bot in it or without it."""
+"""Runs the sandbox, a pretend workspace and pretend vendors, with the real bot beside it or without it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import signal
 import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
 import click
 
-from bot.app import Bot
-from bot.config.load import load
 from bot.domain.errors import CannotStart
+from sandbox.child import Child
 from sandbox.server import Sandbox
+from sandbox.stage import Stage
 
 
-def demo_settings(data: Path, port: int) -> Path:
-    """Write the demo's settings file, which is like any other. The bot does not know that it is a demo."""
-    template = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
-    path = data / "bellcrier.toml"
-    path.write_text(template.replace("BOT_PORT", str(_free_port())).replace("PORT", str(port)), encoding="utf-8")
-    return path
+def demo_settings(path: Path, port: int, doors: Mapping[str, int]) -> None:
+    """Write the demo's settings file, which is like any other. The bot does not know that it is a demo.
+
+    `doors`: the ports of the vendors.
+    """
+    text = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
+    for vendor, door in doors.items():
+        text = text.replace(f":PORT/vendors/{vendor}", f":{door}/vendors/{vendor}")
+    text = text.replace("BOT_PORT", str(_port_of_bot(path))).replace("PORT", str(port))
+    path.write_text(text, encoding="utf-8")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _port_of_bot(path: Path) -> int:
+    """The port that it had in an earlier demo, where the vendors call it back, or else a free one."""
+    known = re.search(r'^public_url = ".*:(\d+)"$', path.read_text(encoding="utf-8"), re.M) if path.exists() else None
+    for port in (int(known[1]) if known else 0, 0):
+        with suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise CannotStart("This machine has no free port left.")
 
 
-async def run_demo(path: Path, port: int) -> int:
-    stop = _stop_on_signal()
-    settings = load(path, {})
+async def run_demo(data: Path, port: int) -> int:
+    stop, settings = _stop_on_signal(), data / "bellcrier.toml"
     sandbox = Sandbox(port=port, auto_deliver=4.0)
+
+    def ready(line: str) -> None:
+        sandbox.vendors.octopush.callback_url = json.loads(line)["octopush"]
+
+    bot = Child(("bot.on_stage", str(settings)), ready)
+    stage = Stage(sandbox, bot, data / "bellcrier-workspace.json")
+    await _open(stage, port)
     try:
-        await sandbox.start()
-    except OSError as error:
-        raise CannotStart(f"Port {port} is taken. Choose another with --port.") from error
-    bot = Bot(settings)
-    sandbox.vendors.octopush.callback_url = bot.callback_address("octo")
-    try:
-        await bot.start("127.0.0.1", int((settings.public_url or "").rstrip("/").rsplit(":", 1)[1]))
-        click.echo(f"bellcrier demo: a pretend workspace with the real bot in it. Open\n{sandbox.url}")
-        await stop.wait()
+        demo_settings(settings, sandbox.port, {name: door.port for name, door in stage.doors.items()})
+        await bot.start(str(stage.clock.ahead))
+        return await _until_stopped(sandbox, bot, stop)
     finally:
         await bot.stop()
+        await stage.close()
         await sandbox.stop()
+
+
+async def _open(stage: Stage, port: int) -> None:
+    try:
+        await stage.open()
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise CannotStart(f"{stage.keeping.path} is damaged. Begin anew with --fresh.") from None
+    try:
+        await stage.sandbox.start()
+    except OSError as error:
+        await stage.close()
+        raise CannotStart(f"Port {port} is taken. Choose another with --port.") from error
+
+
+async def _until_stopped(sandbox: Sandbox, bot: Child, stop: asyncio.Event) -> int:
+    """Returns the exit code: that of a bot which could not start, and has said why."""
+    starting, waiting = asyncio.create_task(bot.until_ready()), asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done() and (code := starting.result()) is not None:
+        return code
+    if not stop.is_set():
+        click.echo(f"bellcrier demo: a pretend workspace with the real bot beside it. Open\n{sandbox.url}")
+        await waiting
+    starting.cancel()
     return 0
 
 

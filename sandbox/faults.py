@@ -1,4 +1,4 @@
-"""Faults on request, each for a number of times."""
+"""Faults on request, each for a number of times, or for as long as it lasts."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Faults:
 
     def __init__(self) -> None:
         self.asked: list[Fault] = []
+        self.lasting: dict[str, Fault] = {}  # by its target: one step of a vendor, or the whole vendor
 
     def add(self, target: str, kind: str, times: int = 1, **detail: Any) -> None:
         self.asked.append(Fault(target, kind, times, detail))
@@ -38,7 +39,7 @@ class Faults:
         """The next fault of this target. Taking it uses it up once."""
         fault = next((fault for fault in self.asked if fault.target in (target, "*")), None)
         if fault is None:
-            return None
+            return self.lasting.get(target) or self.lasting.get(target.partition(".")[0])
         fault.times -= 1
         if fault.times <= 0:
             self.asked.remove(fault)

@@ -49,7 +49,7 @@ class Page:
             Route("/page/thread", self.thread),
             Route("/page/events", self.events),
             Route("/page/vendors", self.panel),
-            *(Route(f"/page/{name}", _posted(handler), methods=["POST"]) for name, handler in posts.items()),
+            *(Route(f"/page/{name}", posted(handler), methods=["POST"]) for name, handler in posts.items()),
         ]
 
     async def index(self, request: Request) -> Response:
@@ -194,7 +194,7 @@ class Page:
         return {}
 
 
-def _posted(handler: Callable[[Json], Awaitable[Json]]) -> Callable[[Request], Awaitable[Response]]:
+def posted(handler: Callable[[Json], Awaitable[Json]]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
             asked = await request.json()

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import urlencode
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from sandbox.acting import Acting
 from sandbox.api import Api, LostAnswer
 from sandbox.delivery import Delivery
 from sandbox.faults import Faults
 from sandbox.page import Page
+from sandbox.serving import Server, bound
 from sandbox.vendors.all import Vendors
 from sandbox.wire import abort
 from sandbox.world import SlackError, World
-
-LAST_ANSWERS = 2.0  # seconds that requests under way have when the server stops
 
 
 class Sandbox:
@@ -55,8 +51,8 @@ class Sandbox:
         self.vendors.listen(lambda: self.world.publish("vendors", {}))
         self.page = Page(self.world, self.acting, self.delivery, self.vendors, self.faults)
         self.patience = 10.0  # seconds that `until` waits
+        self.stage: list[BaseRoute] = [Route("/page/stage", _no_stage)]
         self._server: Server | None = None
-        self._serving: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -101,6 +97,7 @@ class Sandbox:
                 WebSocketRoute("/socket", self.delivery.serve_socket),
                 *self.vendors.routes(),
                 *self.page.routes(),
+                *self.stage,
             ]
         )
 
@@ -121,28 +118,18 @@ class Sandbox:
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((self.host, self.port))
-        except OSError:
-            listening.close()
-            raise
+        listening = bound(self.host, self.port)
         self.port = listening.getsockname()[1]
-        self.vendors.base_url = self.url
         self._server = Server(self.site(), self.page.end_streams)
-        self._serving = asyncio.create_task(self._server.serve([listening]))
-        while not self._server.started:
-            await asyncio.sleep(0.005)
+        await self._server.begin(listening)
 
     async def stop(self) -> None:
         """End everything that is open, within a few seconds."""
         self.page.end_streams()
         await self.delivery.aclose()
         await self.vendors.aclose()
-        if self._server is not None and self._serving is not None:
-            self._server.asked.set()
-            await self._serving
+        if self._server is not None:
+            await self._server.end()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -164,38 +151,6 @@ class Sandbox:
             return found
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its signals and its pauses. It ends its endless streams when it stops.
-
-    uvicorn checks ten times a second whether to stop, and then waits two tenths more. A thousand tests would pay for
-    that.
-    """
-
-    def __init__(self, site: Starlette, end_streams: Callable[[], None]) -> None:
-        config = uvicorn.Config(site, ws="wsproto", log_config=None, access_log=False, lifespan="off")
-        super().__init__(config)
-        self._end_streams, self.asked = end_streams, asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def main_loop(self) -> None:
-        while not self.asked.is_set():
-            await self.on_tick(0)  # sets the date of its answers
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.asked.wait(), 1.0)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._end_streams()
-        for listening in self.servers:
-            listening.close()
-        state = self.server_state
-        for connection in list(state.connections):
-            connection.shutdown()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_ANSWERS):
-                while state.connections or state.tasks:
-                    await asyncio.sleep(0.005)
-        for task in state.tasks:
-            task.cancel()
+async def _no_stage(_: Request) -> Response:
+    """Nothing here can be killed, and no clock moves. The demo has both."""
+    return JSONResponse({"ok": True})

@@ -119,7 +119,8 @@ class World:
         self.responses: dict[str, Json] = {}
         self.retold: dict[str, Callable[[Json], Json]] = {}  # alters what is shown of a person or channel, for a test
         self.listeners: list[Listener] = []
-        self._last_ts = 0
+        self.clock: Callable[[], float] = time.time
+        self.last_ts = 0
 
     # --- telling the pages -------------------------------------------------------------------------------------------
 
@@ -160,8 +161,8 @@ class World:
 
     def next_ts(self) -> str:
         """Unique, and later than every one before."""
-        self._last_ts = max(self._last_ts + 1, time.time_ns() // 1000)
-        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
+        self.last_ts = max(self.last_ts + 1, int(self.clock() * 1_000_000))
+        return f"{self.last_ts // 1_000_000}.{self.last_ts % 1_000_000:06d}"
 
     def channel(self, id: str) -> Channel:
         """Any channel, as Slack itself sees it. Raises SlackError."""

@@ -38,6 +38,7 @@ from tests.support.ground import (
     shared_server,
 )
 from tests.support.patience import LONG
+from tests.support.shell import Shell, shell_in
 from tests.support.statements import share_compiled_statements
 
 DATABASES = ("sqlite", "postgresql")
@@ -166,6 +167,13 @@ async def start_bot(bot_port: int, tmp_path: Path, sqlite_schema: Path) -> Async
 async def bot(sandbox: Sandbox, start_bot: StartBot) -> Bot:
     """The bot over Socket Mode, with the demo's settings."""
     return await start_bot(sandbox)
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    """Type a `bellcrier` command in an empty folder, with nothing in the environment but what is given."""
+    async with shell_in(tmp_path) as typed:
+        yield typed
 
 
 @pytest.fixture(scope="session")

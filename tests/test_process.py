@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import signal
-import sys
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
 from importlib import resources
 from pathlib import Path
 
@@ -24,66 +19,12 @@ from bot.storage.broadcasts import latest
 from bot.storage.engines import open_database
 from sandbox.server import Sandbox
 from tests.support.ground import free_port
-from tests.support.keeper import MARKED
 from tests.support.patience import LONG, quiet, until, within
+from tests.support.shell import Running, Shell
 from tests.support.slack import HERE, card, thread_text
 
-Shell = Callable[..., Awaitable["Running"]]
-ROOT = Path(__file__).parent.parent
 WINDOW = {"BELLCRIER_APPROVAL__UNDO": "60s"}  # the time after an approval in which a process is killed
 TOKENS = {"SLACK_BOT_TOKEN": "xoxb-sandbox-bellcrier", "SLACK_APP_TOKEN": "xapp-sandbox-bellcrier"}
-
-
-class Running:
-    """A running `bellcrier …` command; `folder` is where it was started."""
-
-    def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
-        self.process, self.folder, self.said = process, folder, ""
-
-    async def says(self, text: str) -> None:
-        """Wait until standard output holds this."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(LONG):
-            while text not in self.said:
-                line = await self.process.stdout.readline()
-                if not line:
-                    raise AssertionError((await self.ends())[1])
-                self.said += line.decode()
-
-    async def ends(self) -> tuple[int, str]:
-        """Wait for its end, and return its exit code and standard error."""
-        async with asyncio.timeout(LONG):
-            _, err = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode, err.decode()
-
-    async def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        await self.ends()
-
-
-@pytest.fixture
-async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
-    """Type a `bellcrier` command in an empty folder, with nothing in the environment but what is given."""
-    async with AsyncExitStack() as stack:
-
-        async def start(*words: str, env: Mapping[str, str] | None = None) -> Running:
-            given = env or {}
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bot.cli", *words,
-                cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **MARKED, **given},
-            )  # fmt: skip
-            stack.push_async_callback(_finish, process)
-            return Running(process, tmp_path)
-
-        yield start
-
-
-async def _finish(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-        await process.communicate()
 
 
 def settings_file(folder: Path, sandbox: Sandbox, port: int) -> None:

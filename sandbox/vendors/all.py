@@ -34,14 +34,6 @@ class Vendors:
         """Every send that made phones ring, in order: the judge of "at most once"."""
         return self.office.ledger
 
-    @property
-    def base_url(self) -> str:
-        return self.office.base_url
-
-    @base_url.setter
-    def base_url(self, url: str) -> None:
-        self.office.base_url = url
-
     def routes(self) -> list[BaseRoute]:
         return [route for vendor in self.all.values() for route in vendor.routes()]
 

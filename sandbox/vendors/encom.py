@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from starlette.requests import Request
@@ -21,6 +22,9 @@ class Encom(Vendor):
     name, title = "encom", "Encom"
     note = "SMS to a list. It answers 201 once the sending is planned, and reports the rest to the listener."
     words = ("OK", "KO")
+    kept = MappingProxyType(
+        {**Vendor.kept, "next_id": int, "listeners": dict[str, str], "messages": dict[str, dict[str, Any]]}
+    )
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ import secrets
 import time
 import uuid
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Any
 
 from starlette.requests import Request
@@ -29,6 +30,7 @@ class Kaizala(Vendor):
     """`groups`: id to its description. `rotated`: a refresh token handed out with the next access token."""
 
     name, title = "kaizala", "Kaizala"
+    kept = MappingProxyType({**Vendor.kept, "tokens": set[str]})
     note = "Chat to a group. Microsoft retired Kaizala in August 2023, so only this stand-in is left."
 
     def __init__(
@@ -68,7 +70,7 @@ class Kaizala(Vendor):
         answer: dict[str, Any] = {
             "accessToken": token,
             "refreshToken": self.rotated,
-            "endpointUrl": f"{self.office.base_url}{ROOT}/",
+            "endpointUrl": f"{request.url.scheme}://{request.url.netloc}{ROOT}/",
             "accessTokenExpiry": int((time.time() + 86_400) * 1000),
             "scope": "token.write",
         }

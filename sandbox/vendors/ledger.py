@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,7 @@ from starlette.routing import BaseRoute
 from sandbox.faults import Fault, Faults
 from sandbox.wire import Raw
 
+CREDENTIALS = frozenset({b"authorization", b"api-login", b"api-key", b"accesstoken", b"refreshtoken"})
 RAW_FAULTS = frozenset({"reset", "close", "stall", "truncate", "drip"})
 
 
@@ -32,6 +34,7 @@ class Accepted:
     ids: tuple[str, ...]
     label: str
     at: float
+    count: int
 
 
 @dataclass
@@ -68,9 +71,9 @@ class Office:
 
     def __init__(self, faults: Faults, auto_deliver: float | None) -> None:
         self.faults, self.auto_deliver = faults, auto_deliver
-        self.base_url = ""
         self.ledger: list[Accepted] = []
         self.requests: list[Seen] = []
+        self.troubled: set[str] = set()  # the vendors that report nothing, for the time being
         self.changed: Callable[[], None] = lambda: None
         self._background: set[asyncio.Task[None]] = set()
         self._http: aiohttp.ClientSession | None = None
@@ -109,6 +112,7 @@ class Vendor(ABC):
     title: str
     note: str
     words: tuple[str, ...] = ()
+    kept: Mapping[str, Any] = MappingProxyType({"sendings": dict[str, Sending]})  # what a restart keeps, with its type
 
     def __init__(self, office: Office) -> None:
         self.office = office
@@ -152,6 +156,8 @@ class Vendor(ABC):
         if fault.kind in RAW_FAULTS:
             return Raw(fault.kind, seconds=seconds, body=str(detail.get("body", '{"store": "2')).encode())
         match fault.kind:
+            case "stranger":
+                return await handler(_without_credentials(request))
             case "slow":
                 await fault.last(seconds)
                 return await handler(request)
@@ -179,14 +185,21 @@ class Vendor(ABC):
                 sending.ids,
                 sending.label,
                 time.time(),
+                sending.count,
             )
         )
         self.office.changed()
+        self.report_later(sending)
+
+    def report_later(self, sending: Sending) -> None:
+        """Let its deliveries arrive by themselves, where they do."""
         if self.office.auto_deliver is not None and self.words:
             self.office.background(self._deliver_later(sending))
 
     async def _deliver_later(self, sending: Sending) -> None:
         await asyncio.sleep(self.office.auto_deliver or 0.0)
+        while self.name in self.office.troubled:
+            await asyncio.sleep(0.2)
         await self.deliver(sending, self.words[0])
 
     def snapshot(self) -> dict[str, Any]:
@@ -205,3 +218,22 @@ class Vendor(ABC):
             "statuses": sending.statuses,
             "can": can,
         }
+
+
+def _without_credentials(request: Request) -> Request:
+    headers = [(name, value) for name, value in request.scope["headers"] if name not in CREDENTIALS]
+    return Request({**request.scope, "headers": headers, "path_params": request.path_params}, request.receive)
+
+
+def rings(ledger: Iterable[Accepted]) -> list[dict[str, Any]]:
+    """How often the phones rang for each broadcast, as the vendors saw it, the latest first.
+
+    The name that the sender gave each begins with that of the broadcast, whichever attempt it is. Where a vendor takes
+    no name, audience and text tell broadcasts apart.
+    """
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for one in ledger:
+        named = (one.vendor, one.label.partition("-")[0]) if one.label else (one.vendor, one.audience, one.text)
+        told = {"vendor": one.vendor, "audience": one.audience, "text": one.text, "phones": one.count, "times": 0}
+        found.setdefault(named, told)["times"] += 1
+    return list(reversed(found.values()))

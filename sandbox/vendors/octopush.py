@@ -8,6 +8,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from starlette.requests import Request
@@ -55,6 +56,7 @@ class Octopush(Vendor):
     name, title = "octopush", "Octopush"
     note = "SMS to a list or a tag. A campaign is created, computed, then sent. No phone rings before that."
     words = ("DELIVERED", "NOT_DELIVERED", "BLACKLISTED_NUMBER", "ACK")
+    kept = MappingProxyType({**Vendor.kept, "credit": float, "campaigns": dict[str, Campaign], "request_ids": set[str]})
 
     def __init__(
         self,

@@ -1,0 +1,218 @@
+"""The demo: the weather at the vendors, a clock that moves, a bot that is killed, and what survives a restart."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot.domain.clock import SECOND, now, steady
+from bot.on_stage import DemoClock
+from sandbox.moved_clock import FARTHEST, MovedClock
+from sandbox.vendors.ledger import Accepted, rings
+from sandbox.world import SlackError
+from tests.support.demo import Demo, running_demo
+from tests.support.patience import quiet, until
+from tests.support.shell import Shell
+
+PARIS = "Europe/Paris"
+
+
+def rang(label: str, vendor: str = "encom", text: str = "Soldes") -> Accepted:
+    return Accepted(vendor, "list 1", text, "marketing", None, ("22",), label, 0.0, 2)
+
+
+LEDGERS = {
+    "one broadcast": ([rang("B2345AB-1-1")], [1]),
+    "two broadcasts with the same text": ([rang("B2345AB-1-1"), rang("B2345AC-1-1")], [1, 1]),
+    "a second attempt at the same": ([rang("B2345AB-1-1"), rang("B2345AB-1-2")], [2]),
+    "the same again in another version": ([rang("B2345AB-1-1"), rang("B2345AB-2-1", text="Soldes !")], [2]),
+    "a vendor that takes no names": ([rang("", "kaizala"), rang("", "kaizala"), rang("", "kaizala", "Hi")], [1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", LEDGERS)
+def test_the_ledger_counts_how_often_the_phones_rang_for_each_broadcast(name: str) -> None:
+    ledger, times = LEDGERS[name]
+    assert [told["times"] for told in rings(ledger)] == times
+
+
+@pytest.mark.parametrize("zone", [PARIS, "America/New_York", "Asia/Kathmandu"])
+def test_the_clock_goes_where_a_person_in_this_zone_means(zone: str) -> None:
+    clock = MovedClock()
+    clock.move("monday", zone)
+    first = datetime.fromtimestamp(clock(), ZoneInfo(zone))
+    assert (first.weekday(), first.hour, first.minute) == (0, 8, 0)
+    clock.move("monday", zone)
+    again = datetime.fromtimestamp(clock(), ZoneInfo(zone))
+    assert ((again.date() - first.date()).days, again.hour) == (7, 8)
+    clock.move("tomorrow", zone)
+    then = datetime.fromtimestamp(clock(), ZoneInfo(zone))
+    assert ((then.date() - again.date()).days, then.hour) == (1, 9)
+    clock.move("hour", zone)
+    assert datetime.fromtimestamp(clock(), ZoneInfo(zone)).hour == 10
+    clock.move("now", zone)
+    assert abs(clock() - datetime.now(UTC).timestamp()) < 60
+
+
+def test_the_clock_goes_no_farther_than_a_year_and_nowhere_else() -> None:
+    clock = MovedClock()
+    clock.ahead = FARTHEST
+    with pytest.raises(SlackError, match="more than a year"):
+        clock.move("tomorrow", PARIS)
+    assert clock.ahead == FARTHEST
+    with pytest.raises(SlackError, match="does not go there"):
+        clock.move("yesterday", PARIS)
+
+
+def test_ahead_the_bots_two_clocks_go_together_and_back_only_the_wall_clock_does() -> None:
+    clock = DemoClock(3600)
+    assert abs(clock.now() - now() - 3600 * SECOND) < 60 * SECOND
+    clock.move(7200)
+    assert abs(clock.steady() - steady() - 3600) < 60
+    clock.move(0)
+    assert abs(clock.now() - now()) < 60 * SECOND
+    assert abs(clock.steady() - steady() - 3600) < 60
+
+
+# --- the whole demo --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def demo(shell: Shell) -> AsyncIterator[Demo]:
+    async with running_demo(shell) as opened:
+        yield opened
+
+
+@pytest.mark.long
+async def test_each_weather_does_what_its_name_says(demo: Demo) -> None:
+    assert (await demo.do("weather", vendor="encom", kind="lost"))["ok"]
+    await demo.ask("Lost")
+    await demo.press("Lost", "broadcast.approve")
+    await until(lambda: demo.can("Lost", "broadcast.mark_sent"))
+    assert await demo.rang("Lost") == 1
+
+    await demo.do("weather", vendor="encom", kind="works")  # and the receipts arrive, which prove it
+    await until(lambda: _cannot(demo, "Lost", "broadcast.mark_sent"))
+    assert await demo.rang("Lost") == 1
+
+    await demo.do("weather", vendor="encom", kind="login")
+    await demo.ask("Stranger")
+    await demo.press("Stranger", "broadcast.approve")
+    await until(lambda: demo.says("Stranger", "Failed"))
+    assert await demo.rang("Stranger") == 0
+
+    await demo.do("weather", vendor="encom", kind="away")
+    await demo.ask("Away")
+    await demo.press("Away", "broadcast.approve")
+    await until(lambda: demo.says("Away", "cannot be reached"))
+    assert await demo.rang("Away") == 0
+    await demo.do("weather", vendor="encom", kind="works")
+    await until(lambda: demo.rang("Away"))
+
+    await demo.do("weather", vendor="encom", kind="slow")
+    await demo.ask("Slow")
+    await demo.press("Slow", "broadcast.approve")
+    await until(lambda: demo.rang("Slow"))
+    assert not await demo.can("Slow", "broadcast.mark_sent")
+
+
+async def _cannot(demo: Demo, text: str, action: str) -> bool:
+    return not await demo.can(text, action)
+
+
+@pytest.mark.long
+async def test_what_waits_for_monday_goes_out_when_the_clock_says_monday_and_going_back_breaks_nothing(
+    demo: Demo,
+) -> None:
+    await demo.do("message", channel="C0CAMPAIGNS", text='/broadcast send clients marketing at="monday 8:00" Morning')
+    await until(lambda: demo.can("Morning", "broadcast.approve"))
+    await demo.press("Morning", "broadcast.approve")
+    await until(lambda: _cannot(demo, "Morning", "broadcast.approve"))
+    await quiet()
+    assert await demo.rang("Morning") == 0
+
+    await demo.do("clock", to="monday")
+    await until(lambda: demo.rang("Morning"))
+    assert await demo.can("Morning", "broadcast.send_now") is False
+
+    await demo.do("clock", to="now")
+    await demo.ask("Back again")
+    await demo.press("Back again", "broadcast.approve")
+    await until(lambda: demo.rang("Back again"))
+    assert [await demo.rang(text) for text in ("Morning", "Back again")] == [1, 1]
+    assert (await demo.do("clock", to="yesterday"))["error"] == "The clock does not go there."
+
+
+@pytest.mark.long
+async def test_killed_in_the_undo_window_and_started_again_it_sends_once(demo: Demo) -> None:
+    await demo.ask("Once")
+    await demo.press("Once", "broadcast.approve")
+    killed = (await demo.stage())["bot"]["pid"]
+    assert (await demo.do("bot", do="kill"))["ok"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(killed, 0)
+    assert (await demo.stage())["bot"]["state"] == "killed"
+    assert (await demo.do("bot", do="kill"))["error"] == "The bot does not run."
+    assert await demo.rang("Once") == 0
+
+    assert (await demo.do("bot", do="start"))["ok"]
+    assert (await demo.do("bot", do="start"))["error"] == "The bot runs already."
+    await until(lambda: demo.rang("Once"))
+    await quiet()
+    assert await demo.rang("Once") == 1
+
+
+@pytest.mark.long
+async def test_the_workspace_and_the_ledgers_survive_a_restart_and_fresh_begins_anew(shell: Shell) -> None:
+    async with running_demo(shell) as first:
+        await first.ask("Kept")
+        await first.do("message", channel="C0CAMPAIGNS", text="Hello all")
+        await first.press("Kept", "broadcast.approve")
+        await until(lambda: first.rang("Kept"))
+        await until(lambda: first.says("Kept", "Ids: 22, 23"))
+        before = await first.read("channel", id="C0CAMPAIGNS")
+        await first.stop()
+    async with running_demo(shell) as second:
+        assert [m["ts"] for m in (await second.read("channel", id="C0CAMPAIGNS"))["messages"]] == [
+            m["ts"] for m in before["messages"]
+        ]
+        assert await second.rang("Kept") == 1
+        await second.ask("Asked later")
+        await second.press("Asked later", "broadcast.approve")
+        await until(lambda: second.says("Asked later", "Ids: 24, 25"))  # the vendor counts on
+        await second.stop()
+    async with running_demo(shell, "--fresh") as third:
+        assert (await third.read("channel", id="C0CAMPAIGNS"))["messages"] == []
+        assert (await third.stage())["ledger"] == []
+
+
+@pytest.mark.long
+async def test_a_damaged_memory_is_named_with_the_fix(shell: Shell, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "bellcrier-workspace.json").write_text('{"world": 1')
+    code, said = await (await shell("demo", "--data", str(data))).ends()
+    assert code == 1
+    assert "bellcrier-workspace.json is damaged. Begin anew with --fresh." in said
+
+
+@pytest.mark.long
+async def test_no_bot_is_left_when_the_demo_is_killed(demo: Demo) -> None:
+    bot = (await demo.stage())["bot"]["pid"]
+    demo.running.process.send_signal(signal.SIGKILL)
+    await demo.running.process.wait()
+
+    def gone() -> bool:
+        try:
+            os.kill(bot, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    await until(gone)
