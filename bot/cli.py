@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Coroutine
@@ -38,12 +39,22 @@ main.add_command(erase)
 @guarded
 def run(config: Path | None, host: str | None, port: int) -> None:
     """Run the bot: over Socket Mode with an app token, else over HTTP."""
-    settings = _settings_to_run(config)
-    _log(settings)
-    from bot import process
+    gc.disable()  # a start keeps nearly all that it makes, and would look through it for rubbish a hundred times
+    try:
+        settings = _settings_to_run(config)
+        _log(settings)
+        from bot import process
 
-    place = host or settings.listening_host
-    sys.exit(_loop(process.run(settings, host=place, port=port, ready=lambda url: click.echo(f"Listening on {url}"))))
+        place = host or settings.listening_host
+        sys.exit(_loop(process.run(settings, host=place, port=port, ready=_listening)))
+    finally:
+        gc.enable()
+
+
+def _listening(url: str) -> None:
+    gc.freeze()
+    gc.enable()
+    click.echo(f"Listening on {url}")
 
 
 def _settings_to_run(config: Path | None) -> Settings:

@@ -6,7 +6,6 @@ from sqlalchemy.engine import make_url
 
 from bot.storage.addresses import PostgresAddress, backend
 from bot.storage.database import PATIENCE, Database
-from bot.storage.postgres import Postgres
 from bot.storage.sqlite import SQLite
 
 
@@ -18,5 +17,7 @@ def open_database(url: str, patience: float = PATIENCE, *, listen_url: str | Non
     """
     if backend(url) == "sqlite":
         return SQLite(make_url(url), patience)
+    from bot.storage.postgres import Postgres  # imported late: a start on SQLite does not wait for its drivers
+
     listen_at = PostgresAddress.read(listen_url) if listen_url else None
     return Postgres(PostgresAddress.read(url), listen_at, patience)

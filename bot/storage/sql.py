@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -33,7 +33,7 @@ from sqlalchemy import (
     text,
     true,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 
 from bot.domain.clock import Micros, moment
 from bot.domain.errors import NotFound, NotUnderstood
@@ -41,6 +41,9 @@ from bot.domain.i18n import Translatable
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.tables import SHAPE
 from providers.base import Staged
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=tuple[str, ...])
@@ -137,8 +140,12 @@ def insert_ignoring(connection: Connection, table: Table, rows: Sequence[Mapping
     return sum(len(connection.execute(new, [dict(row) for row in batch]).all()) for batch in batched(rows))
 
 
-def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+def insert_into(connection: Connection, table: Table) -> PostgresInsert | SQLiteInsert:
+    if connection.dialect.name == "sqlite":
+        return SQLiteInsert(table)
+    from sqlalchemy.dialects.postgresql import Insert  # imported late: a start on SQLite does not wait for its drivers
+
+    return Insert(table)
 
 
 def batched(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
