@@ -30,6 +30,11 @@ class Acting:
 
     async def command(self, user: str, channel: str, line: str) -> str | None:
         """Type a slash command. Returns the text of the app's answer; None when it was silent."""
+        outcome = await self.enter(user, channel, line)
+        return str(outcome.answer.get("text") or "") if _says(outcome.answer) else None
+
+    async def enter(self, user: str, channel: str, line: str) -> Outcome:
+        """Type a slash command, and show what the app answers."""
         place = self._place(user, channel)
         name, _, rest = line.strip().partition(" ")
         known = {entry["command"]: entry for entry in self.world.manifest.commands}
@@ -37,17 +42,11 @@ class Acting:
             raise SlackError(f"{name} is not a command that any app here knows.")
         typed = self.escaped(rest) if known[name].get("should_escape") else rest
         outcome = await self.delivery.command(self.payloads.command(user, place, name, typed))
-        return self._answered(user, channel, name, outcome)
-
-    def _answered(self, user: str, channel: str, name: str, outcome: Outcome) -> str | None:
         if not outcome.acknowledged:
             self._notice(user, f'{name} failed with the error "{outcome.problem}"')
-            return None
-        answer = outcome.answer
-        if not answer.get("text") and not answer.get("blocks"):
-            return None
-        self.answers.show(user, channel, answer)
-        return str(answer.get("text") or "")
+        elif _says(outcome.answer):
+            self.answers.show(user, channel, outcome.answer)
+        return outcome
 
     def _notice(self, user: str, text: str) -> None:
         self.world.publish("notice", {"text": text}, user)
@@ -194,3 +193,7 @@ class Acting:
     def views(self, user: str) -> list[Json]:
         """The forms that this person has open, the topmost last."""
         return self.world.views.get(user, [])
+
+
+def _says(answer: Json) -> bool:
+    return bool(answer.get("text") or answer.get("blocks"))

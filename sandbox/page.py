@@ -19,6 +19,7 @@ from sandbox.vendors.all import Vendors
 from sandbox.world import Channel, Json, SlackError, World
 
 KEEP_ALIVE = 15.0
+AT_ONCE = 100  # messages that the page reads at a time; the older ones follow when somebody scrolls up
 STATIC = Path(__file__).parent / "static"
 
 
@@ -85,15 +86,22 @@ class Page:
     def _channel(self, channel: Channel) -> Json:
         name = self.world.app_name if channel.direct else channel.name
         here = self.world.bot_user in channel.members
-        return {"id": channel.id, "name": name, "kind": channel.kind, "members": channel.members, "bot": here}
+        latest = max((float(m["ts"]) for m in channel.messages if m.get("thread_ts") in (None, m["ts"])), default=0)
+        shown = {"id": channel.id, "name": name, "kind": channel.kind, "members": channel.members}
+        return {**shown, "bot": here, "latest": latest}
 
     async def channel(self, request: Request) -> Response:
+        """The newest messages of the channel `id`, or those before the message `before`, oldest first."""
         me, id = request.query_params.get("me", ""), request.query_params.get("id", "")
         if id not in self.world.channels:
             return JSONResponse({"ok": False, "error": "There is no such channel here."}, 404)
+        before = request.query_params.get("before", "~")  # after every number
         whispered = [m for m in self.world.ephemerals.get(me, []) if m["channel"] == id]
-        shown = sorted([*self.acting.messages(id), *whispered], key=lambda message: message["ts"])
-        return JSONResponse({"ok": True, "messages": [self.world.page_message(m) for m in shown]})
+        found = [m for m in (*self.acting.messages(id), *whispered) if m["ts"] < before]
+        shown = sorted(found, key=lambda message: message["ts"])[-AT_ONCE:]
+        return JSONResponse(
+            {"ok": True, "messages": self.world.page_messages(id, shown), "more": len(shown) < len(found)}
+        )
 
     async def thread(self, request: Request) -> Response:
         id, ts = request.query_params.get("channel", ""), request.query_params.get("ts", "")
@@ -102,7 +110,7 @@ class Page:
         except SlackError as error:
             return JSONResponse({"ok": False, "error": error.code}, 404)
         shown = [parent, *self.acting.thread(id, ts)]
-        return JSONResponse({"ok": True, "messages": [self.world.page_message(m) for m in shown]})
+        return JSONResponse({"ok": True, "messages": self.world.page_messages(id, shown)})
 
     async def panel(self, request: Request) -> Response:
         return JSONResponse({"ok": True, **self.vendors.snapshot()})
@@ -148,8 +156,8 @@ class Page:
     async def message(self, asked: Json) -> Json:
         me, channel, text = str(asked["me"]), str(asked["channel"]), str(asked["text"])
         if text.startswith("/") and not asked.get("thread_ts"):
-            await self.acting.command(me, channel, text)
-        elif text.strip():
+            return {"delivered": (await self.acting.enter(me, channel, text)).acknowledged}
+        if text.strip():
             await self.acting.say(me, channel, text, asked.get("thread_ts"))
         return {}
 

@@ -133,29 +133,16 @@ class World:
 
     def page_message(self, message: Json) -> Json:
         """A message as the page reads it."""
-        author = self.people.get(message.get("user", ""))
-        name = self.app_name if message.get("bot_id") == self.bot_id else author.real_name if author else "?"
-        replies = [
-            m for m in self._siblings(message) if m.get("thread_ts") == message["ts"] and m["ts"] != message["ts"]
-        ]
-        return {
-            "ts": message["ts"],
-            "channel": message["channel"],
-            "user": message.get("user"),
-            "bot_id": message.get("bot_id"),
-            "name": name,
-            "text": message.get("text", ""),
-            "blocks": message.get("blocks", []),
-            "thread_ts": message.get("thread_ts"),
-            "reply_count": len(replies),
-            "reactions": message.get("reactions", []),
-            "edited": "edited" in message,
-            "ephemeral": message.get("is_ephemeral", False),
-        }
+        (shown,) = self.page_messages(message["channel"], [message])
+        return shown
 
-    def _siblings(self, message: Json) -> list[Json]:
-        channel = self.channels.get(message["channel"])
-        return channel.messages if channel else []
+    def page_messages(self, channel: str, messages: list[Json]) -> list[Json]:
+        """Messages of one channel as the page reads them, with what is told of their threads."""
+        replies: dict[str, list[Json]] = {message["ts"]: [] for message in messages}
+        for one in self.channels[channel].messages if channel in self.channels else []:
+            if one.get("thread_ts") in replies and one["thread_ts"] != one["ts"]:
+                replies[one["thread_ts"]].append(one)
+        return [_for_page(self, message, replies[message["ts"]]) for message in messages]
 
     # --- looking up --------------------------------------------------------------------------------------------------
 
@@ -288,3 +275,24 @@ class World:
         reaction["count"] -= 1
         message["reactions"] = [r for r in message["reactions"] if r["users"]]
         self.show("changed", message)
+
+
+def _for_page(world: World, message: Json, replies: list[Json]) -> Json:
+    author = world.people.get(message.get("user", ""))
+    name = world.app_name if message.get("bot_id") == world.bot_id else author.real_name if author else "?"
+    return {
+        "ts": message["ts"],
+        "channel": message["channel"],
+        "user": message.get("user"),
+        "bot_id": message.get("bot_id"),
+        "name": name,
+        "text": message.get("text", ""),
+        "blocks": message.get("blocks", []),
+        "thread_ts": message.get("thread_ts"),
+        "reply_count": len(replies),
+        "reply_users": list(dict.fromkeys(reply["user"] for reply in replies)),
+        "latest_reply": replies[-1]["ts"] if replies else None,
+        "reactions": message.get("reactions", []),
+        "edited": "edited" in message,
+        "ephemeral": message.get("is_ephemeral", False),
+    }

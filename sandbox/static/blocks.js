@@ -1,20 +1,11 @@
 // Draws Block Kit. Data never becomes markup: every piece is a text node or an element made here.
+import { el, iconButton, openMenu } from "/static/parts.js";
+import { shown as inZone } from "/static/wire.js";
+
 export const EMOJI = {
   white_check_mark: "✅", "+1": "👍", thumbsup: "👍", x: "❌", "-1": "👎", thumbsdown: "👎", eyes: "👀", bell: "🔔",
   alarm_clock: "⏰", tada: "🎉", warning: "⚠️", hourglass: "⌛", wave: "👋",
 };
-
-export function el(name, attributes = {}, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-    else if (key === "class") node.className = value;
-    else node.setAttribute(key, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
-  return node;
-}
 
 const decode = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 const warn = (what) => el("div", { class: "unknown", role: "alert", "data-testid": "unknown" }, `This page cannot show: ${what}`);
@@ -52,7 +43,7 @@ function token(inside, at) {
   if (target.startsWith("@")) return named(`@${at.person(target.slice(1)) ?? label ?? target.slice(1)}`);
   if (target.startsWith("#")) return named(`#${at.channel(target.slice(1)) ?? label ?? target.slice(1)}`);
   if (target.startsWith("!subteam^")) return named(`@${at.group(target.slice(9)) ?? label ?? target.slice(9)}`);
-  if (target.startsWith("!date^")) return document.createTextNode(date(target, label, at.tz));
+  if (target.startsWith("!date^")) return document.createTextNode(date(target, label));
   if (target.startsWith("!")) return named(`@${target.slice(1)}`);
   if (/^(https?|mailto|tel):/.test(target)) {
     return el("a", { href: decode(target), target: "_blank", rel: "noreferrer" }, decode(label ?? target));
@@ -60,21 +51,23 @@ function token(inside, at) {
   return document.createTextNode(decode(`<${inside}>`));
 }
 
-function date(target, fallback, timeZone) {
+const DATES = {
+  date_num: { year: "numeric", month: "2-digit", day: "2-digit" },
+  date_short: { day: "numeric", month: "short", year: "numeric" },
+  date: { day: "numeric", month: "long", year: "numeric" },
+  date_long: { weekday: "long", day: "numeric", month: "long", year: "numeric" },
+  time: { hour: "2-digit", minute: "2-digit" },
+  time_secs: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
+};
+
+function date(target, fallback) {
   const [, seconds, format] = target.split("^");
   const when = new Date(Number(seconds) * 1000);
   if (Number.isNaN(when.getTime())) return fallback ?? "";
-  const shown = (options) => new Intl.DateTimeFormat("en-GB", { timeZone, ...options }).format(when);
-  const parts = {
-    date_short_pretty: shown({ day: "numeric", month: "short", year: "numeric" }),
-    date_short: shown({ day: "numeric", month: "short", year: "numeric" }),
-    date_pretty: shown({ day: "numeric", month: "long", year: "numeric" }),
-    date: shown({ day: "numeric", month: "long", year: "numeric" }),
-    date_num: shown({ year: "numeric", month: "2-digit", day: "2-digit" }),
-    time: shown({ hour: "2-digit", minute: "2-digit" }),
-    time_secs: shown({ hour: "2-digit", minute: "2-digit", second: "2-digit" }),
-  };
-  return (format ?? "").replace(/\{(\w+)\}/g, (all, name) => parts[name] ?? all);
+  return (format ?? "").replace(/\{(\w+)\}/g, (all, name) => {
+    const options = DATES[name.replace(/_pretty$/, "")];
+    return options ? inZone(when, options) : all;
+  });
 }
 
 export function text(object, at) {
@@ -99,9 +92,9 @@ const BLOCKS = {
   image: (block) => image(block),
   input: (block, at) => input(block, at),
   rich_text: (block, at) => el("div", {}, ...block.elements.map((part) => rich(part, at))),
-  table: (block, at) => el("table", {}, ...block.rows.map((row) => el("tr", {}, ...row.map((cell) =>
+  table: (block, at) => el("table", { class: "table" }, ...block.rows.map((row) => el("tr", {}, ...row.map((cell) =>
     el("td", {}, cell.type === "rich_text" ? BLOCKS.rich_text(cell, at) : String(cell.text ?? "")))))),
-  alert: (block, at) => el("div", { class: "hello", role: "alert" }, text(block.text, at)),
+  alert: (block, at) => el("div", { class: "banner", role: "alert" }, text(block.text, at)),
 };
 
 const image = (part) => el("img", { src: part.image_url, alt: part.alt_text ?? "", width: 64 });
@@ -153,8 +146,8 @@ function select(spec, at, changed) {
   const many = spec.type.startsWith("multi_");
   const chosen = new Set((spec.initial_options ?? (spec.initial_option ? [spec.initial_option] : [])).map((o) => o.value));
   for (const id of [spec.initial_user, spec.initial_channel, spec.initial_conversation]) if (id) chosen.add(id);
-  const empty = many ? [] : [el("option", { value: "" }, spec.placeholder?.text ?? "Choose…")];
-  const node = el("select", { multiple: many, onchange: () => changed?.() }, ...empty,
+  const empty = many ? [] : [el("option", { value: "" }, spec.placeholder?.text ?? at.words.choose)];
+  const node = el("select", { multiple: many, "aria-label": spec.placeholder?.text ?? at.words.choose, onchange: () => changed?.() }, ...empty,
     ...options.map((o) => el("option", { value: o.value, selected: chosen.has(o.value) }, plainOf(o))));
   node.read = () => {
     const values = [...node.selectedOptions].map((o) => o.value).filter(Boolean);
@@ -165,22 +158,47 @@ function select(spec, at, changed) {
     if (spec.type === "conversations_select") return { type: spec.type, selected_conversation: values[0] ?? null };
     return many ? { type: spec.type, selected_options: picked } : { type: spec.type, selected_option: picked[0] ?? null };
   };
+  node.keep = () => [...node.selectedOptions].map((o) => o.value);
+  node.restore = (kept) => { for (const option of node.options) option.selected = kept.includes(option.value); };
   return node;
 }
 
 function typeahead(spec, at, changed, suggest) {
   let chosen = spec.initial_option ?? null;
-  const menu = el("ul", { class: "options", role: "listbox", hidden: true });
-  const node = el("input", { type: "text", role: "combobox", autocomplete: "off", placeholder: spec.placeholder?.text ?? "Type to search…", value: chosen ? plainOf(chosen) : null });
-  const pick = (option) => { chosen = option; node.value = plainOf(option); menu.hidden = true; changed?.(); };
-  const show = async () => {
-    const options = await suggest(node.value === (chosen && plainOf(chosen)) ? "" : node.value);
-    menu.replaceChildren(...options.map((o) => el("li", { role: "option", "data-value": o.value, onmousedown: (event) => { event.preventDefault(); pick(o); } }, plainOf(o))));
-    menu.hidden = options.length === 0;
+  let [options, active, asked] = [[], -1, 0];
+  const id = newId();
+  const menu = el("ul", { class: "options", role: "listbox", id, "aria-label": spec.placeholder?.text ?? at.words.search, hidden: true });
+  const node = el("input", { type: "text", role: "combobox", autocomplete: "off", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": id,
+    placeholder: spec.placeholder?.text ?? at.words.search, value: chosen ? plainOf(chosen) : null });
+  const open = (yes) => { menu.hidden = !yes; node.setAttribute("aria-expanded", String(yes)); if (!yes) mark(-1); };
+  const mark = (index) => {
+    active = index;
+    [...menu.children].forEach((item, at) => item.setAttribute("aria-selected", String(at === index)));
+    if (index < 0) node.removeAttribute("aria-activedescendant");
+    else { node.setAttribute("aria-activedescendant", menu.children[index].id); menu.children[index].scrollIntoView({ block: "nearest" }); }
   };
-  node.addEventListener("focus", () => { if (!chosen) show(); });
+  const pick = (option) => { chosen = option; node.value = plainOf(option); open(false); changed?.(); };
+  const show = async () => {
+    const turn = ++asked;
+    const found = await suggest(node.value === (chosen && plainOf(chosen)) ? "" : node.value);
+    if (turn !== asked || document.activeElement !== node) return; // what was typed since then asks anew
+    options = found;
+    menu.replaceChildren(...options.map((o, index) => el("li", { role: "option", id: `${id}-${index}`, "aria-selected": "false", "data-value": o.value, onmousedown: (event) => { event.preventDefault(); pick(o); } }, plainOf(o))));
+    if (!options.length) menu.append(el("li", { role: "option", "aria-disabled": "true", class: "none" }, at.words.nothing));
+    open(true);
+    if (options.length && node.value) mark(0);
+  };
+  const key = (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) { event.preventDefault(); if (menu.hidden) show(); else if (options.length) mark((active + step + options.length) % options.length); }
+    else if (menu.hidden) return;
+    else if (event.key === "Enter" && active >= 0) { event.preventDefault(); pick(options[active]); }
+    else if (event.key === "Escape") { event.preventDefault(); open(false); }
+  };
+  node.addEventListener("click", () => { if (menu.hidden) show(); });
   node.addEventListener("input", () => { chosen = null; show(); });
-  node.addEventListener("blur", () => { menu.hidden = true; });
+  node.addEventListener("keydown", key);
+  node.addEventListener("blur", () => open(false));
   node.menu = menu;
   node.read = () => ({ type: spec.type, selected_option: chosen });
   node.keep = () => ({ chosen, text: node.value });
@@ -191,13 +209,25 @@ function typeahead(spec, at, changed, suggest) {
 function boxes(spec, at, changed) {
   const kind = spec.type === "checkboxes" ? "checkbox" : "radio";
   const start = new Set([...(spec.initial_options ?? []), ...(spec.initial_option ? [spec.initial_option] : [])].map((o) => o.value));
-  const group = `g${Math.random()}`;
+  const group = newId();
   const inputs = spec.options.map((o) => el("input", { type: kind, name: group, value: o.value, checked: start.has(o.value), onchange: () => changed?.() }));
-  const node = el("div", {}, ...spec.options.map((o, i) => el("label", {}, inputs[i], " ", text(o.text, at))));
+  const node = el("div", { role: kind === "checkbox" ? "group" : "radiogroup", class: "choices" }, ...spec.options.map((o, i) =>
+    el("label", {}, inputs[i], " ", text(o.text, at), o.description ? el("small", {}, " ", text(o.description, at)) : null)));
   node.read = () => {
     const picked = spec.options.filter((_, i) => inputs[i].checked);
     return kind === "checkbox" ? { type: spec.type, selected_options: picked } : { type: spec.type, selected_option: picked[0] ?? null };
   };
+  node.keep = () => inputs.filter((one) => one.checked).map((one) => one.value);
+  node.restore = (kept) => inputs.forEach((one) => { one.checked = kept.includes(one.value); });
+  return node;
+}
+
+const newId = () => `f${Math.random().toString(36).slice(2)}`;
+
+/** What somebody typed outlives that the form is drawn anew. */
+function keepsValue(node) {
+  node.keep = () => node.value;
+  node.restore = (kept) => { node.value = kept; };
   return node;
 }
 
@@ -211,7 +241,7 @@ function written(spec) {
   });
   if (spec.multiline) node.value = spec.initial_value ?? "";
   node.read = () => ({ type: spec.type, value: node.value === "" ? null : node.value });
-  return node;
+  return keepsValue(node);
 }
 
 function moment(spec) {
@@ -223,7 +253,7 @@ function moment(spec) {
     if (spec.type === "timepicker") return { type: spec.type, selected_time: node.value || null };
     return { type: spec.type, selected_date_time: node.value ? Math.floor(new Date(node.value).getTime() / 1000) : null };
   };
-  return node;
+  return keepsValue(node);
 }
 
 export function field(spec, at, changed, suggest = async () => []) {
@@ -244,12 +274,19 @@ export function field(spec, at, changed, suggest = async () => []) {
 function element(spec, block, at) {
   if (spec.type === "button") return button(spec, block, at);
   if (spec.type === "image") return image(spec);
-  if (spec.type === "overflow") {
-    const menu = select({ ...spec, type: "static_select", placeholder: { text: "⋯" } }, at, () => at.act(block, spec, { type: "overflow", selected_option: menu.read().selected_option }));
-    return menu;
-  }
-  const node = field(spec, at, () => at.act(block, spec, node.read()));
-  return node;
+  if (spec.type === "overflow") return overflow(spec, block, at);
+  const node = field(spec, at, () => at.act(block, spec, node.read()), (typed) => at.suggest(block, spec, typed));
+  node.dataset.actionId = spec.action_id;
+  return node.menu ? el("span", { class: "field" }, node, node.menu) : node;
+}
+
+function overflow(spec, block, at) {
+  const choose = async (option) => {
+    if (spec.confirm && !(await at.confirm(spec.confirm))) return;
+    await at.act(block, spec, { type: "overflow", selected_option: option });
+  };
+  const entries = spec.options.map((o) => ({ label: plainOf(o), data: { "data-value": o.value }, act: () => choose(o) }));
+  return iconButton("more", "More", (event) => openMenu(event.currentTarget, entries, { label: "More", testid: "overflow-menu" }), { class: "icon-button overflow", "aria-haspopup": "menu", "data-action-id": spec.action_id });
 }
 
 function button(spec, block, at) {
@@ -265,20 +302,29 @@ function button(spec, block, at) {
 
 function input(block, at) {
   const tell = block.dispatch_action ? () => at.act(block, block.element, node.read()) : null;
-  const node = field(block.element, at, tell, (typed) => at.suggest(block, typed));
+  const node = field(block.element, at, tell, (typed) => at.suggest(block, block.element, typed));
   if (tell && block.element.dispatch_action_config?.trigger_actions_on?.includes("on_character_entered")) {
     let soon;
     node.addEventListener("input", () => { clearTimeout(soon); soon = setTimeout(tell, 200); });
   }
-  const id = `f${Math.random().toString(36).slice(2)}`;
-  node.id = id;
+  const id = node.id = newId();
+  const several = ["group", "radiogroup"].includes(node.getAttribute("role"));
+  const hint = block.hint ? el("p", { class: "hint", id: `${id}-hint` }, block.hint.text) : null;
+  node.removeAttribute("aria-label");
+  if (several) node.setAttribute("aria-labelledby", `${id}-label`);
+  else if (!block.optional) node.setAttribute("aria-required", "true");
+  if (hint) node.setAttribute("aria-describedby", hint.id);
   const box = el("div", { class: "field" },
-    el("label", { for: id }, block.label.text, block.optional ? el("small", {}, " (optional)") : null),
-    node,
-    node.menu ?? null,
-    block.hint ? el("p", { class: "hint" }, block.hint.text) : null);
+    el(several ? "span" : "label", { class: "label", for: several ? null : id, id: `${id}-label` }, block.label.text, block.optional ? el("small", {}, ` ${at.words.optional}`) : null),
+    node, node.menu ?? null, hint);
   box.read = () => [block.block_id, block.element.action_id, node.read()];
   box.key = `${block.block_id}/${block.element.action_id}`;
   box.control = node;
+  box.complain = (text) => {
+    box.classList.add("wrong");
+    (several ? node.querySelector("input") : node).setAttribute("aria-invalid", "true");
+    (several ? node.querySelector("input") : node).setAttribute("aria-describedby", [`${id}-error`, hint?.id].filter(Boolean).join(" "));
+    box.append(el("p", { class: "error", id: `${id}-error`, role: "alert", "data-testid": "error" }, text));
+  };
   return box;
 }

@@ -1,164 +1,162 @@
-import { EMOJI, draw, el, mrkdwn } from "/static/blocks.js";
+// The frame of the page: who looks, where, and what comes in.
+import { EMOJI, draw } from "/static/blocks.js";
+import { Composer } from "/static/composer.js";
+import { Forms, confirmed } from "/static/forms.js";
+import { Look, MessageList } from "/static/messages.js";
+import { $, el, icon, isRaised, lower, openMenu, raise } from "/static/parts.js";
+import { showVendors } from "/static/vendors.js";
+import { ask, at, kept, me, problems, read, state } from "/static/wire.js";
 
-const PICK = ["white_check_mark", "+1", "x", "-1", "eyes", "bell"];
-const $ = (selector) => document.querySelector(selector);
-const query = new URLSearchParams(location.search);
-const state = { me: query.get("me") ?? "U0CLEO", channel: query.get("channel") ?? "C0CAMPAIGNS", thread: null, world: null, fresh: new Set() };
+const NARROW = matchMedia("(max-width: 899px)");
 let stream = null;
-
-// --- talking to the workspace ----------------------------------------------------------------------------------------
-
-async function ask(path, body) {
-  const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ me: state.me, ...body }) } : {};
-  const answer = await (await fetch(`/page/${path}`, options)).json();
-  if (!answer.ok) notice(answer.error);
-  return answer;
-}
-const read = (path, params = {}) => ask(`${path}?${new URLSearchParams({ me: state.me, ...params })}`);
-
-const at = {
-  get tz() { return state.world.people.find((p) => p.id === state.me)?.tz ?? "UTC"; },
-  people: () => state.world.people,
-  channels: () => state.world.channels.filter((c) => c.kind !== "im"),
-  person: (id) => state.world.people.find((p) => p.id === id)?.real_name ?? (id === state.world.app.user ? state.world.app.name : undefined),
-  channel: (id) => state.world.channels.find((c) => c.id === id)?.name,
-  group: (id) => state.world.groups.find((g) => g.id === id)?.handle,
-};
 
 function around(place) {
   return {
-    ...at, tz: at.tz, confirm: confirmed,
+    ...at, tz: at.tz, locale: at.locale, words: at.words, confirm: confirmed,
     act: (block, spec, value) => ask("action", { ...place(), block_id: block.block_id, action_id: spec.action_id, element: value }),
-    suggest: async (block, typed) => (await ask("suggest", { ...place(), block_id: block.block_id, value: typed })).options ?? [],
+    suggest: async (block, spec, typed) => (await ask("suggest", { ...place(), block_id: block.block_id, action_id: spec.action_id, value: typed })).options ?? [],
   };
 }
 
+// --- what the app offers besides commands ----------------------------------------------------------------------------
+
+const shortcuts = (kind, more) => (state.world.shortcuts ?? []).filter((s) => s.type === kind).map((s) => ({
+  label: s.name, hint: s.description ?? "", data: { "data-shortcut": s.callback_id }, act: () => ask("shortcut", { callback_id: s.callback_id, ...more }),
+}));
+
+const ofMessage = (message) => [
+  ...shortcuts("message", { channel: message.channel, ts: message.ts }),
+  { label: "Copy the text", data: { "data-entry": "copy" }, act: () => navigator.clipboard?.writeText(message.text) },
+];
+const globals = () => shortcuts("global", {});
+
 // --- messages --------------------------------------------------------------------------------------------------------
 
-const HUES = [212, 18, 152, 268, 338, 90, 190, 42];
-const hue = (id) => HUES[[...(id ?? "?")].reduce((sum, char) => sum + char.charCodeAt(0), 0) % HUES.length];
-
-function avatar(message) {
-  const app = Boolean(message.bot_id);
-  const initials = app ? "🔔" : message.name.split(" ").map((word) => word[0]).slice(0, 2).join("");
-  return el("span", { class: "avatar", "aria-hidden": "true", style: `background:${app ? "#1b2a41" : `hsl(${hue(message.user)} 45% 45%)`}` }, initials);
-}
-
-function messageNode(message, inThread = false) {
-  const here = around(() => ({ channel: message.channel, ts: message.ts }));
-  const time = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: at.tz }).format(new Date(Number(message.ts) * 1000));
-  const content = message.blocks.length
-    ? el("div", { class: message.blocks.length > 1 && message.bot_id ? "card" : "blocks" }, ...draw(message.blocks, here))
-    : el("div", { class: "said" }, ...mrkdwn(message.text, here));
-  return el("article", { class: `message ${message.ephemeral ? "ephemeral" : ""}`, "data-testid": message.ephemeral ? "ephemeral" : "message", "data-ts": message.ts, "aria-label": message.text },
-    avatar(message),
-    el("div", { class: "body" },
-      message.ephemeral ? el("div", { class: "only-you" }, "👁 Only visible to you") : null,
-      el("div", { class: "meta" }, el("b", {}, message.name), message.bot_id ? el("span", { class: "app" }, "APP") : null, el("small", {}, time, message.edited ? " (edited)" : "")),
-      content,
-      message.reactions.length ? el("div", { class: "reactions" }, ...message.reactions.map((r) => reaction(message, r))) : null,
-      message.reply_count && !inThread ? el("button", { type: "button", class: "replies-link", "data-testid": "replies", onclick: () => openThread(message.ts) },
-        `💬 ${message.reply_count} ${message.reply_count === 1 ? "reply" : "replies"}`) : null),
-    message.ephemeral ? null : tools(message, inThread));
-}
-
-function reaction(message, r) {
-  const mine = r.users.includes(state.me);
-  return el("button", { type: "button", class: `reaction ${mine ? "mine" : ""}`, "data-reaction": r.name, title: r.users.map((u) => at.person(u)).join(", "),
-    onclick: () => react(message, r.name, !mine) }, `${EMOJI[r.name] ?? `:${r.name}:`} ${r.users.length}`);
-}
-
-const react = (message, name, on) => ask("react", { channel: message.channel, ts: message.ts, name, on });
-
-function tools(message, inThread) {
-  return el("div", { class: "tools" },
-    ...PICK.map((name) => el("button", { type: "button", "data-react": name, "aria-label": `React with ${name}`, onclick: () => react(message, name, true) }, EMOJI[name])),
-    inThread ? null : el("button", { type: "button", "aria-label": "Reply in thread", onclick: () => openThread(message.ts) }, "💬"));
-}
-
-function place(list, node, ts) {
-  const old = list.querySelector(`[data-ts="${ts}"]`);
-  if (old) { old.replaceWith(node); return; }
-  const low = list.scrollHeight - list.scrollTop - list.clientHeight < 140;
-  list.append(node);
-  if (low) list.scrollTop = list.scrollHeight;
-}
-
-function notice(text) {
-  const list = $("#messages");
-  list.append(el("div", { class: "notice", role: "status", "data-testid": "notice" }, text));
-  list.scrollTop = list.scrollHeight;
-}
+const forms = new Forms(around);
+const look = new Look(around, openThread, ofMessage);
+const older = async (ts) => read("channel", { id: state.channel, before: ts });
+const messages = new MessageList($("#messages"), $("#pill"), look, { older, read: seen });
+const replies = new MessageList($("#replies"), $("#replies-pill"), look, { inThread: true });
+problems.show = (text) => messages.notice(text);
 
 // An answer that was written before an event may arrive after it: what came meanwhile is put in again.
 const meanwhile = new Set();
 
-async function showChannel() {
+async function catchingUp(reading) {
   const came = [];
   meanwhile.add(came);
-  const [channel, answer] = [state.channel, await read("channel", { id: state.channel })];
+  const answer = await reading;
   meanwhile.delete(came);
-  if (channel !== state.channel) return;
-  $("#messages").replaceChildren(...hello(), ...(answer.messages ?? []).map((message) => messageNode(message)));
+  return { answer, came };
+}
+
+async function showChannel() {
+  const channel = state.channel;
+  const unread = Number(kept.get(seenKey(channel)) ?? 0);
+  const { answer, came } = await catchingUp(read("channel", { id: channel }));
+  if (channel !== state.channel || !answer.ok) return;
+  messages.show(answer.messages, { more: answer.more, unread, above: answer.more ? [] : beginning() });
   came.forEach(arrived);
-  $("#messages").scrollTop = $("#messages").scrollHeight;
 }
 
 async function openThread(ts) {
   state.thread = ts;
-  const came = [];
-  meanwhile.add(came);
-  const answer = await read("thread", { channel: state.channel, ts });
-  meanwhile.delete(came);
-  if (ts !== state.thread) return;
+  const { answer, came } = await catchingUp(read("thread", { channel: state.channel, ts }));
+  if (ts !== state.thread || !answer.ok) return;
   $("#thread").hidden = false;
-  $("#replies").replaceChildren(...(answer.messages ?? []).map((message) => messageNode(message, true)));
+  $("#thread-of").textContent = $("#title").textContent;
+  if (!isRaised($("#thread"))) raise($("#thread"), closeThread, NARROW.matches ? [$("main"), $("#top")] : []);
+  document.body.classList.add("in-thread");
+  replies.show(answer.messages);
   came.forEach(arrived);
-  $("#replies").scrollTop = $("#replies").scrollHeight;
+  reply.open();
+  reply.area.focus();
+}
+
+function closeThread() {
+  state.thread = null;
+  $("#thread").hidden = true;
+  document.body.classList.remove("in-thread");
+  lower($("#thread"));
 }
 
 function arrived({ message }) {
   meanwhile.forEach((came) => came.push({ message }));
-  if (message.channel !== state.channel) {
-    if (!message.thread_ts || message.thread_ts === message.ts) { state.fresh.add(message.channel); drawSide(); }
-    return;
-  }
   const top = !message.thread_ts || message.thread_ts === message.ts;
-  if (top) place($("#messages"), messageNode(message), message.ts);
-  if (state.thread && [message.ts, message.thread_ts].includes(state.thread)) place($("#replies"), messageNode(message, true), message.ts);
+  const channel = state.world.channels.find((c) => c.id === message.channel);
+  if (top && channel && !message.ephemeral) { channel.latest = Math.max(channel.latest ?? 0, Number(message.ts)); drawSide(); }
+  if (message.channel !== state.channel) return;
+  if (top) messages.put(message);
+  if (state.thread && [message.ts, message.thread_ts].includes(state.thread)) replies.put(message);
+}
+
+function gone(ts) {
+  messages.remove(ts);
+  replies.remove(ts);
+}
+
+// --- what was read ---------------------------------------------------------------------------------------------------
+
+const seenKey = (channel) => `seen ${state.world.team.id} ${state.me} ${channel}`;
+const isUnread = (channel) => (channel.latest ?? 0) > Number(kept.get(seenKey(channel.id)) ?? 0);
+
+function seen(ts) {
+  if (state.tab !== "messages" || Number(kept.get(seenKey(state.channel)) ?? 0) >= Number(ts)) return;
+  kept.set(seenKey(state.channel), ts);
+  drawSide();
 }
 
 // --- the frame -------------------------------------------------------------------------------------------------------
 
 function drawSide() {
   const world = state.world;
-  const link = (c) => el("li", {}, el("a", {
-    href: "#", "data-channel": c.id, class: `${c.id === state.channel ? "here" : ""} ${state.fresh.has(c.id) ? "new" : ""}`,
-    onclick: (event) => { event.preventDefault(); go({ channel: c.id }); },
-  }, c.kind === "im" ? `🔔 ${c.name}` : `${c.kind === "private" ? "🔒" : "#"} ${c.name}`, c.bot || c.kind === "im" ? "" : el("small", {}, " (bot not here)")));
+  const link = (c) => {
+    const [here, fresh] = [c.id === state.channel, c.id !== state.channel && isUnread(c)];
+    return el("li", {}, el("a", {
+      href: `?${new URLSearchParams({ me: state.me, channel: c.id })}`, "data-channel": c.id, class: `${here ? "here" : ""} ${fresh ? "new" : ""}`, "aria-current": here ? "page" : null,
+      onclick: (event) => { event.preventDefault(); go({ channel: c.id }); },
+    }, icon({ im: "bell", private: "lock" }[c.kind] ?? "hash"), el("span", {}, c.name), c.bot || c.kind === "im" ? null : el("small", {}, "no bot"), fresh ? el("span", { class: "dot" }, el("span", { class: "unseen" }, "unread")) : null));
+  };
+  const focused = document.activeElement?.dataset?.channel;
   $("#channels").replaceChildren(...world.channels.filter((c) => c.kind !== "im").map(link));
   $("#directs").replaceChildren(...world.channels.filter((c) => c.kind === "im").map(link));
+  if (focused) $(`#side [data-channel="${focused}"]`)?.focus();
+}
+
+function drawFrame() {
+  const world = state.world, here = world.channels.find((c) => c.id === state.channel);
+  drawSide();
+  drawLink();
   $("#team").textContent = world.team.name;
-  $("#link").textContent = world.connected ? "the bot is connected" : "waiting for the bot";
-  $("#link").className = world.connected ? "on" : "off";
   $("#who").replaceChildren(...world.people.filter((p) => p.kind === "member" || p.kind === "guest").map((p) => el("option", { value: p.id, selected: p.id === state.me }, role(p))));
-  const me = world.people.find((p) => p.id === state.me);
-  $("#whoami").textContent = `${me.groups.length ? `@${me.groups.join(", @")}` : me.kind} · ${me.tz}`;
-  const here = world.channels.find((c) => c.id === state.channel);
-  $("#title").textContent = here ? (here.kind === "im" ? `🔔 ${here.name}` : `# ${here.name}`) : "";
-  $("#topic").textContent = here ? `${here.members.length} people${here.bot ? "" : " · the bot is not in this channel"}` : "";
-  $("#composer textarea").placeholder = here ? `Message ${here.kind === "im" ? here.name : `#${here.name}`} as ${me.real_name}, or type /` : "";
+  $("#whoami").textContent = `${me().groups.length ? `@${me().groups.join(", @")}` : me().kind} · ${me().tz}`;
+  $("#title").replaceChildren(icon({ im: "bell", private: "lock" }[here.kind] ?? "hash"), here.name);
+  $("#topic").textContent = here.kind === "im" ? "App" : `${here.members.length} people${here.bot ? "" : " · the bot is not in this channel"}`;
+  $("#composer textarea").placeholder = `Message ${here.kind === "im" ? here.name : `#${here.name}`} as ${me().real_name}, or type /`;
+  $("#tabs").hidden = here.kind !== "im" || !("home" in world);
+  drawTab();
 }
 
 const role = (p) => `${p.real_name}${p.groups.includes("marketing-approvers") ? " · approver" : p.groups.length ? ` · ${p.groups[0]}` : p.kind === "guest" ? "" : " · member"}`;
 
+function drawLink() {
+  const { name } = state.world.app;
+  const lost = state.lost ? "The sandbox does not answer." : !state.world.connected ? `${name} is not running.` : state.dead ? `${name} does not answer.` : "";
+  document.body.classList.toggle("is-dead", Boolean(lost));
+  $("#link").textContent = lost ? lost : `${name} is connected`;
+  $("#dead").hidden = !lost;
+  $("#dead").textContent = lost ? `${lost} What you type is kept, and can be sent again.` : "";
+}
+
 async function go(change) {
-  Object.assign(state, change, { thread: null });
-  $("#thread").hidden = true;
-  state.fresh.delete(state.channel);
+  if (isRaised($("#side"))) closeDrawer($("#side"));
+  if (state.thread) closeThread();
+  const tab = change.tab ?? "messages";
+  Object.assign(state, change, { tab });
   history.replaceState(null, "", `?${new URLSearchParams({ me: state.me, channel: state.channel })}`);
   if (change.me) { await load(); return; }
-  drawSide();
+  drawFrame();
+  composer.open();
   await showChannel();
 }
 
@@ -166,44 +164,81 @@ async function load() {
   const answer = await read("state");
   if (!answer.ok) return;
   state.world = answer;
+  Object.assign(state, { dead: false, lost: false });
   if (!answer.channels.some((c) => c.id === state.channel)) state.channel = answer.channels[0].id;
-  stack = answer.views;
-  typed.clear();
-  drawSide();
-  drawModals();
+  drawFrame();
+  forms.start(answer.views);
   await listen();
   await Promise.all([showChannel(), showVendors()]);
-  $("#composer textarea").disabled = false;
+  const area = $("#composer textarea");
+  if (area.disabled) { area.disabled = false; }
+  composer.open();
 }
 
 function listen() {
   stream?.close();
   stream = new EventSource(`/page/events?me=${state.me}`);
-  let lost = false;
-  stream.onerror = () => { lost = true; };
+  stream.onerror = () => { state.lost = true; drawLink(); };
   const on = (name, act) => stream.addEventListener(name, (event) => act(JSON.parse(event.data)));
   on("message", arrived);
   on("changed", arrived);
-  on("deleted", ({ ts }) => document.querySelectorAll(`[data-ts="${ts}"]`).forEach((node) => node.remove()));
-  on("notice", ({ text }) => notice(text));
-  on("view", ({ view }) => viewCame(view));
-  on("view_closed", ({ view_id, all }) => { stack = all ? [] : stack.filter((view) => view.id !== view_id); drawModals(); });
+  on("deleted", ({ ts }) => gone(ts));
+  on("notice", ({ text }) => messages.notice(text));
+  on("view", ({ view }) => forms.came(view));
+  on("view_closed", ({ view_id, all }) => forms.closed(view_id, all));
   on("vendors", showVendors);
-  on("connected", ({ connected }) => { state.world.connected = connected; drawSide(); });
+  on("home", ({ view }) => { state.world.home = view; drawTab(); });
+  on("connected", ({ connected }) => { state.world.connected = connected; state.dead = false; drawLink(); });
   // What happens between reading and listening would be lost, so reading waits until the stream is open.
-  return new Promise((opened) => { stream.onopen = () => { if (lost) load(); opened(); }; });
+  return new Promise((opened) => { stream.onopen = () => { if (state.lost) load(); opened(); }; });
 }
 
-// --- first visit -----------------------------------------------------------------------------------------------------
+// --- the app's Home tab ----------------------------------------------------------------------------------------------
+
+function drawTab() {
+  const home = state.tab === "home" && !$("#tabs").hidden;
+  $("#home").hidden = !home;
+  $("#channel").hidden = home;
+  for (const [id, on] of [["#tab-home", home], ["#tab-messages", !home]]) {
+    $(id).setAttribute("aria-selected", String(on));
+    $(id).tabIndex = on ? 0 : -1;
+  }
+  if (!home) return;
+  const view = state.world.home;
+  const blocks = view?.blocks ?? [];
+  $("#home").lang = at.language;
+  $("#home").replaceChildren(el("div", { class: "blocks" }, ...draw(blocks, around(() => ({ view_id: view.id })))),
+    ...(blocks.length ? [] : [el("p", { class: "empty", lang: "en" }, `${state.world.app.name} has not published anything here yet.`)]));
+}
+
+async function showTab(tab) {
+  state.tab = tab;
+  drawTab();
+  await ask("home", { tab });
+}
+
+for (const [id, other, tab] of [["#tab-home", "#tab-messages", "home"], ["#tab-messages", "#tab-home", "messages"]]) {
+  $(id).addEventListener("click", () => showTab(tab));
+  $(id).addEventListener("keydown", (event) => { if (event.key === "ArrowLeft" || event.key === "ArrowRight") { $(other).focus(); $(other).click(); } });
+}
+
+// --- where a channel begins ------------------------------------------------------------------------------------------
+
+function beginning() {
+  const here = state.world.channels.find((c) => c.id === state.channel);
+  const start = el("div", { class: "above start" }, el("h2", {}, here.kind === "im" ? here.name : `# ${here.name}`),
+    el("p", {}, here.kind === "im" ? "What the app tells you, and nobody else." : "This is where the channel begins."));
+  return [start, ...hello()];
+}
 
 function hello() {
-  if (localStorage.getItem("hello") === "seen" || state.channel !== "C0CAMPAIGNS") return [];
+  if (kept.get("hello") === "seen" || state.channel !== "C0CAMPAIGNS") return [];
   const line = "/broadcast send clients marketing Soldes demain";
-  const fill = () => { const box = $("#composer textarea"); box.value = line; box.focus(); suggest(); };
-  const close = () => { localStorage.setItem("hello", "seen"); $(".hello")?.remove(); };
-  return [el("div", { class: "hello" },
-    el("button", { type: "button", class: "close", "aria-label": "Close the welcome", onclick: close }, "✕"),
-    el("h2", {}, "Welcome to Bellville 🔔"),
+  const fill = () => { composer.fill(line); composer.area.focus(); };
+  const close = () => { kept.set("hello", "seen"); $(".hello")?.remove(); composer.area.focus(); };
+  return [el("div", { class: "above hello" },
+    el("button", { type: "button", class: "icon-button close", "aria-label": "Close the welcome", onclick: close }, icon("close")),
+    el("h2", {}, "Welcome to Bellville"),
     el("p", {}, "The workspace and the vendors are pretend. The bot between them is real."),
     el("ol", {},
       el("li", {}, "As Cleo, type ", el("button", { type: "button", class: "try", onclick: fill }, line)),
@@ -211,148 +246,94 @@ function hello() {
       el("li", {}, "Press ", el("b", {}, "Approve"), " or react with ✅, then watch the thread and the vendors")))];
 }
 
-// --- the message box -------------------------------------------------------------------------------------------------
+// --- drawers ---------------------------------------------------------------------------------------------------------
 
-function suggest() {
-  const value = $("#composer textarea").value;
-  const found = value.startsWith("/") ? state.world.commands.filter((c) => c.command.startsWith(value.split(" ")[0])) : [];
-  $("#suggest").hidden = !found.length;
-  $("#suggest").replaceChildren(...found.map((c) => el("div", {}, el("b", {}, c.command), c.usage_hint ?? "", el("small", {}, c.description ?? ""))));
+const DRAWERS = [[$("#side"), $("#open-side")], [$("#vendors"), $("#toggle-vendors")]];
+const buttonOf = (drawer) => DRAWERS.find(([node]) => node === drawer)[1];
+
+function openDrawer(drawer) {
+  raise(drawer, () => closeDrawer(drawer), [...$("#app").children, $("#top")].filter((other) => other !== drawer));
+  drawer.classList.add("open");
+  drawer.setAttribute("role", "dialog");
+  drawer.setAttribute("aria-modal", "true");
+  document.body.classList.add("in-drawer");
+  buttonOf(drawer).setAttribute("aria-expanded", "true");
+  drawer.querySelector("a, button").focus();
 }
 
-function box(form, send) {
-  const area = form.querySelector("textarea");
-  const go = async () => {
-    const text = area.value;
-    if (!text.trim()) return;
-    area.value = "";
-    suggest();
-    const answer = await send(text);
-    if (!answer.ok) area.value = text;
-  };
-  form.addEventListener("submit", (event) => { event.preventDefault(); go(); });
-  area.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); go(); } });
+function closeDrawer(drawer) {
+  drawer.classList.remove("open");
+  drawer.removeAttribute("role");
+  drawer.removeAttribute("aria-modal");
+  document.body.classList.remove("in-drawer");
+  buttonOf(drawer).setAttribute("aria-expanded", "false");
+  lower(drawer);
 }
 
-// --- modals ----------------------------------------------------------------------------------------------------------
-
-let stack = [];
-const typed = new Map();
-
-function viewCame(view) {
-  const known = stack.findIndex((old) => old.id === view.id);
-  if (known >= 0) { remember(); stack[known] = view; } else stack.push(view);
-  drawModals();
+function toggleVendors() {
+  const panel = $("#vendors");
+  if (isRaised(panel)) closeDrawer(panel);
+  else if (NARROW.matches) openDrawer(panel);
+  else { panel.hidden = !panel.hidden; $("#toggle-vendors").setAttribute("aria-expanded", String(!panel.hidden)); }
 }
 
-function remember() {
-  for (const box of document.querySelectorAll("#modals .field"))
-    if (box.control?.value !== undefined) typed.set(box.key, box.control.keep ? box.control.keep() : box.control.value);
+NARROW.addEventListener("change", () => fitWidth());
+
+function fitWidth() {
+  DRAWERS.filter(([drawer]) => isRaised(drawer)).forEach(([drawer]) => closeDrawer(drawer));
+  if (state.thread) closeThread();
+  $("#vendors").hidden = false;
+  $("#toggle-vendors").setAttribute("aria-expanded", String(!NARROW.matches));
 }
 
-// Where somebody types, so that a form that is drawn again does not take the cursor away.
-function cursor() {
-  const box = document.activeElement?.closest?.("#modals .field");
-  if (!box) return () => false;
-  const { key, control: { selectionStart, selectionEnd } } = box;
-  return () => {
-    const again = [...document.querySelectorAll("#modals .field")].find((other) => other.key === key)?.control;
-    if (!again) return false;
-    again.focus();
-    if (selectionStart !== undefined && selectionStart !== null) again.setSelectionRange?.(selectionStart, selectionEnd);
-    return true;
-  };
-}
+document.addEventListener("pointerdown", (event) => {
+  for (const [drawer] of DRAWERS) if (isRaised(drawer) && !drawer.contains(event.target)) closeDrawer(drawer);
+});
 
-function drawModals(errors = {}) {
-  const view = stack.at(-1);
-  if (!view) { typed.clear(); $("#modals").replaceChildren(); return; }
-  const here = around(() => ({ view_id: view.id, state: { values: values() } }));
-  const nodes = draw(view.blocks, here);
-  const back = cursor();
-  for (const node of nodes) {
-    if (typed.has(node.key) && node.control) {
-      if (node.control.restore) node.control.restore(typed.get(node.key));
-      else node.control.value = typed.get(node.key);
-    }
-    const wrong = errors[node.dataset.blockId];
-    if (wrong) { node.classList.add("wrong"); node.append(el("p", { class: "error", role: "alert", "data-testid": "error" }, wrong)); }
-  }
-  const close = () => ask("close", { view_id: view.id });
-  const form = el("form", { class: "modal", "data-testid": "modal", role: "dialog", "aria-label": view.title.text, novalidate: true },
-    el("header", {}, el("h1", {}, view.title.text), el("button", { type: "button", "aria-label": "Close", onclick: close }, "✕")),
-    el("div", { class: "blocks" }, ...nodes),
-    el("footer", {},
-      el("button", { type: "button", class: "btn", onclick: close }, view.close?.text ?? "Close"),
-      view.submit ? el("button", { type: "submit", class: "btn primary", "data-testid": "submit" }, view.submit.text) : null));
-  form.addEventListener("submit", (event) => { event.preventDefault(); submit(view, nodes); });
-  $("#modals").replaceChildren(el("div", { class: "veil" }, form));
-  if (!back()) form.querySelector("textarea, input, select")?.focus();
-}
+// --- light and dark --------------------------------------------------------------------------------------------------
 
-function values() {
-  const found = {};
-  for (const box of document.querySelectorAll("#modals .field")) {
-    const [block, action, value] = box.read();
-    (found[block] ??= {})[action] = value;
-  }
-  return found;
-}
+function paint(theme) { document.documentElement.dataset.theme = theme ?? ""; }
 
-async function submit(view, nodes) {
-  remember();
-  const missing = {};
-  for (const block of view.blocks.filter((b) => b.type === "input" && !b.optional)) {
-    const node = nodes.find((n) => n.dataset.blockId === block.block_id);
-    const value = node.read()[2];
-    if (Object.entries(value).every(([name, v]) => name === "type" || v === null || v?.length === 0)) missing[block.block_id] = "Please complete this required field.";
-  }
-  if (Object.keys(missing).length) { drawModals(missing); return; }
-  const answer = await ask("submit", { view_id: view.id, state: { values: values() } });
-  if (answer.errors && Object.keys(answer.errors).length) drawModals(answer.errors);
-}
-
-function confirmed(spec) {
-  return new Promise((done) => {
-    const finish = (yes) => { $("#confirm").replaceChildren(); done(yes); };
-    $("#confirm").replaceChildren(el("div", { class: "veil" }, el("div", { class: "modal", role: "alertdialog", "data-testid": "confirm", "aria-label": spec.title.text },
-      el("header", {}, el("h1", {}, spec.title.text)),
-      el("div", { class: "blocks plain" }, spec.text.text),
-      el("footer", {},
-        el("button", { type: "button", class: "btn", onclick: () => finish(false) }, spec.deny.text),
-        el("button", { type: "button", class: `btn ${spec.style ?? "primary"}`, "data-testid": "confirm-yes", onclick: () => finish(true) }, spec.confirm.text)))));
-    $("#confirm [data-testid=confirm-yes]").focus();
-  });
-}
-
-// --- the vendors' panel ----------------------------------------------------------------------------------------------
-
-async function showVendors() {
-  const { vendors } = await read("vendors");
-  $("#panel").replaceChildren(...(vendors ?? []).map((vendor) => el("div", { class: "vendor", "data-vendor": vendor.name },
-    el("h2", {}, vendor.title), el("p", {}, vendor.note),
-    ...(vendor.sends.length ? vendor.sends.map((sending) => sendingNode(vendor, sending)) : [el("div", { class: "empty" }, "Nothing received yet.")]))));
-}
-
-function sendingNode(vendor, sending) {
-  const counts = Object.entries(sending.statuses).map(([word, n]) => `${word} ${n}`).join(", ");
-  return el("div", { class: `sending ${sending.what}` },
-    el("div", {}, el("span", { class: "what" }, sending.what), ` · ${sending.audience} · ${sending.count} people`),
-    el("div", { class: "text" }, sending.text),
-    el("div", { class: "ids" }, `${sending.ids.join(", ")}${counts ? ` — ${counts}` : ""}`),
-    sending.can.length ? el("div", { class: "can" }, "report as:", ...sending.can.map((word) => el("button", { type: "button", "data-deliver": word, onclick: () => ask("vendors/deliver", { vendor: vendor.name, id: sending.id, status: word }) }, word))) : null);
-}
+$("#theme").addEventListener("click", () => {
+  const now = document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  kept.set("theme", now === "dark" ? "light" : "dark");
+  paint(kept.get("theme"));
+});
+paint(kept.get("theme"));
 
 // --- start -----------------------------------------------------------------------------------------------------------
 
-$("#who").addEventListener("change", (event) => go({ me: event.target.value }));
-$("#composer textarea").addEventListener("input", suggest);
-$("#close-thread").addEventListener("click", () => { state.thread = null; $("#thread").hidden = true; });
-$("#toggle-vendors").addEventListener("click", () => {
-  const panel = $("#vendors");
-  panel.hidden = !panel.hidden;
-  $("#toggle-vendors").setAttribute("aria-expanded", String(!panel.hidden));
+/** Send what was typed, and let the answer scroll into sight. Returns whether it was taken. */
+async function send(list, body) {
+  list.toEnd();
+  const answer = await ask("message", body);
+  const taken = answer.ok && answer.delivered !== false;
+  state.dead = answer.ok && !taken;
+  drawLink();
+  return taken;
+}
+
+const composer = new Composer($("#composer"), { globals, place: () => `${state.me} ${state.channel}`, send: (text) => send(messages, { channel: state.channel, text }) });
+const reply = new Composer($("#reply"), { place: () => `${state.me} ${state.thread}`, send: (text) => send(replies, { channel: state.channel, text, thread_ts: state.thread }) });
+
+// F6 walks from part to part, as in Slack.
+const PARTS = ["#side a.here", "#feed article[tabindex='0']", "#composer textarea", "#replies-feed article[tabindex='0']", "#reply textarea", "#panel"];
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "F6") return;
+  event.preventDefault();
+  const parts = PARTS.map($).filter((node) => node?.offsetParent && !node.closest("[inert]"));
+  const at = parts.findIndex((node) => node === document.activeElement || node.closest("nav, .scroll, form")?.contains(document.activeElement));
+  parts.at((at + (event.shiftKey ? -1 : 1)) % parts.length)?.focus();
 });
-box($("#composer"), (text) => ask("message", { channel: state.channel, text }));
-box($("#reply"), (text) => ask("message", { channel: state.channel, text, thread_ts: state.thread }));
+
+$("#who").addEventListener("change", (event) => go({ me: event.target.value }));
+$("#close-thread").addEventListener("click", closeThread);
+$("#open-side").addEventListener("click", () => openDrawer($("#side")));
+$("#toggle-vendors").addEventListener("click", toggleVendors);
+$("#close-vendors").addEventListener("click", toggleVendors);
+$("#shortcuts").addEventListener("click", (event) => openMenu(event.currentTarget, globals(), { label: "Shortcuts", testid: "shortcut-menu" }));
+$("#emoji").addEventListener("click", (event) => openMenu(event.currentTarget, Object.entries(EMOJI).map(([name, sign]) => ({ label: sign, hint: name, act: () => composer.insert(`:${name}: `) })), { label: "Emoji", grid: true }));
+$("#mention").addEventListener("click", () => composer.insert(composer.area.value && !/\s$/.test(composer.area.value) ? " @" : "@"));
+$("#slash").addEventListener("click", () => { composer.fill("/"); composer.area.focus(); composer.typed(); });
+fitWidth();
 load();
