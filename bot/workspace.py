@@ -28,6 +28,7 @@ from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.publish.troubles import Troubles
 from bot.storage import keys
 from bot.storage.scoped import WorkspaceDatabase
+from bot.workflow.followers import followers_in
 
 POSTING_TIMEOUT = 15
 Tell = Callable[[str, tuple[str, ...]], None]
@@ -50,6 +51,7 @@ class Workspace:
         self.quick = slack_client(self.settings, int(patience), on_call)
         self.posting = slack_client(self.settings, POSTING_TIMEOUT, on_call)
         self.people = People(self.quick, self.settings.timezone)
+        database.followers = followers_in(self.settings)
         self._build_core()
         self._build_painters()
         entrance = Entrance(self.workflow, self.people, patience, self.ours)

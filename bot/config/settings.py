@@ -14,9 +14,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PrivateAttr,
@@ -26,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 
+from bot.config.fields import CHANNEL, PERSON, PERSON_OR_GROUP, Names, Table, slack_ids
+from bot.config.notifications import NotificationSettings
 from bot.config.sources import Written
 from bot.domain.hours import Holidays, all_zones
 from bot.domain.i18n import Language
@@ -41,10 +41,6 @@ EXAMPLES = re.compile(
 CLIENT_ID = re.compile(r"\d+\.\d+")
 #: How Slack's secrets begin, by the setting that each belongs in.
 BEGINS = {"slack_bot_token": ("xoxb-", "xoxe.xoxb-"), "slack_app_token": ("xapp-",)}
-MAY_BE_BLANK = frozenset({"channel", "metrics_listen"})
-PERSON_OR_GROUP = re.compile(r"^[UWS][A-Z0-9]{2,}$")
-PERSON = re.compile(r"^[UW][A-Z0-9]{2,}$")
-CHANNEL = re.compile(r"^[CG][A-Z0-9]{2,}$")
 SHORTEST_KEPT, FOREVER = timedelta(days=7), "forever"
 
 
@@ -56,37 +52,7 @@ class SettingsError(Exception):
         self.lines = lines
 
 
-def _listed(value: object) -> object:
-    """Split a list that is written with commas, as in the environment."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _meant(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse what pydantic would read as something else, and what is there without a value."""
-        name = str(info.field_name)
-        kind = cls.model_fields[name].annotation
-        if kind is timedelta:  # which says how a duration is written
-            return value
-        if isinstance(value, bool) and kind is not bool:
-            raise ValueError("must not be true or false")
-        if isinstance(value, str) and not value.strip() and kind != tuple[str, ...] and name not in MAY_BE_BLANK:
-            raise ValueError(
-                f"is blank; give it a value{'' if cls.model_fields[name].is_required() else ', or leave it out'}"
-            )
-        return value
-
-
-class AudienceSettings(_Table):
+class AudienceSettings(Table):
     """An audience that people can type, and what it means at an account."""
 
     account: str = Field(examples=["octo"])
@@ -98,6 +64,7 @@ class AudienceSettings(_Table):
     max_size: int | None = Field(default=None, ge=1, examples=[5000])
     requesters: Names = Field(default=(), examples=[("S0MARKETING",)])
     stop_mention: str | None = Field(default=None, examples=["STOP au 30101"])
+    watchers: Names = Field(default=(), examples=[("U0ANA",)])  # who hears of each of its broadcasts
 
     @field_validator("id", mode="before")
     @classmethod
@@ -107,7 +74,12 @@ class AudienceSettings(_Table):
     @field_validator("requesters")
     @classmethod
     def _people(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _slack_ids(value, PERSON_OR_GROUP, "a user (U…) or a user group (S…)")
+        return slack_ids(value, PERSON_OR_GROUP, "a user (U…) or a user group (S…)")
+
+    @field_validator("watchers")
+    @classmethod
+    def _watchers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return slack_ids(value, PERSON, "a user's id (U…)")
 
     @model_validator(mode="after")
     def _one_way_to_reach_a_public_group(self) -> Self:
@@ -116,7 +88,7 @@ class AudienceSettings(_Table):
         return self
 
 
-class ApprovalRule(_Table):
+class ApprovalRule(Table):
     """Who must approve the broadcasts that match. A field that is left out matches everything."""
 
     purpose: Purpose | None = Field(default=None, examples=["marketing"])
@@ -153,7 +125,7 @@ class ApprovalRule(_Table):
         return self
 
 
-class ApprovalSettings(_Table):
+class ApprovalSettings(Table):
     approvers: Names = Field(default=(), examples=[("U0ANA", "S0APPROVERS")])
     notify: Names = Field(
         default=(), examples=[("U0ANA", "S0APPROVERS")]
@@ -182,7 +154,7 @@ class ApprovalSettings(_Table):
     @field_validator("approvers", "notify", "delegates", "break_glass")
     @classmethod
     def _people(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _slack_ids(value, PERSON_OR_GROUP, "a user (U…) or a user group (S…)")
+        return slack_ids(value, PERSON_OR_GROUP, "a user (U…) or a user group (S…)")
 
     @field_validator("approve_reactions", "reject_reactions")
     @classmethod
@@ -194,7 +166,7 @@ class ApprovalSettings(_Table):
     @classmethod
     def _channel(cls, value: str | None) -> str | None:
         if value:
-            _slack_ids((value,), CHANNEL, "a channel's id (C… or G…)")
+            slack_ids((value,), CHANNEL, "a channel's id (C… or G…)")
         return value or None
 
     @field_validator("quorum")
@@ -225,7 +197,7 @@ Kept = Annotated[
 ]
 
 
-class RetentionSettings(_Table):
+class RetentionSettings(Table):
     """How long what has ended is kept. A vendor may report for a week, so nothing is removed earlier."""
 
     texts: Kept = timedelta(days=365)
@@ -233,7 +205,7 @@ class RetentionSettings(_Table):
     set_aside: Kept = timedelta(days=30)
 
 
-class Settings(_Table):
+class Settings(Table):
     """Everything that an operator may set. Accounts and policies stay raw: their own models read them."""
 
     mode: Literal["live", "training"] = "live"
@@ -261,12 +233,13 @@ class Settings(_Table):
     slack_api_url: str = "https://slack.com/api/"
     slack_client_id: str | None = None
     slack_client_secret: SecretStr | None = None
-    accounts: dict[str, dict[str, Any]] = {}
-    audiences: dict[str, AudienceSettings] = {}
-    policies: dict[str, dict[str, Any]] = {}
-    workspaces: dict[str, dict[str, Any]] = {}
+    accounts: dict[str, dict[str, Any]] = Field(default={})
+    audiences: dict[str, AudienceSettings] = Field(default={})
+    policies: dict[str, dict[str, Any]] = Field(default={})
+    workspaces: dict[str, dict[str, Any]] = Field(default={})
     approval: ApprovalSettings = ApprovalSettings()
     retention: RetentionSettings = RetentionSettings()
+    notifications: NotificationSettings = NotificationSettings()
 
     _written: Written = PrivateAttr(default_factory=lambda: Written({}))
 
@@ -323,7 +296,7 @@ class Settings(_Table):
     @field_validator("admins")
     @classmethod
     def _admins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _slack_ids(value, PERSON, "a user's id (U…)")
+        return slack_ids(value, PERSON, "a user's id (U…)")
 
     @field_validator("slack_api_url", "public_url")
     @classmethod
@@ -375,13 +348,6 @@ class Settings(_Table):
     def is_written(self, name: str) -> bool:
         """Whether somebody set this, be it right or wrong."""
         return getattr(self, name) is not None or self._written.tree.get(name) is not None
-
-
-def _slack_ids(ids: tuple[str, ...], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
-    for number, id in enumerate(ids, 1):  # which one is enough: what is there may be a secret in the wrong place
-        if not pattern.match(id):
-            raise ValueError(f"is not {what}" if len(ids) == 1 else f"its entry {number} is not {what}")
-    return ids
 
 
 def _starting_with(value: SecretStr | None, start: str) -> SecretStr | None:

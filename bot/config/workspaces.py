@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot.config.complaints import complaint, sentence
+from bot.config.fields import Names
 from bot.config.misfits import is_there, misfits_of_approval
-from bot.config.settings import Names, Settings, SettingsError
+from bot.config.settings import Settings, SettingsError
 from bot.config.sources import Steps
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 WORKSPACE = re.compile(r"^T[A-Z0-9]{2,}$")
 #: The settings that a workspace may have of its own, under the names that they have at the top of the file.
-OWN = ("admins", "locale", "timezone", "hourly_cap", "approval")
+OWN = ("admins", "locale", "timezone", "hourly_cap", "approval", "notifications")
 
 
 class Share(BaseModel):
@@ -71,12 +72,13 @@ def _shared(settings: Settings, workspace: str) -> dict[str, Any]:
 
 
 def _own(settings: Settings, workspace: str) -> dict[str, Any]:
-    """Its own settings as written, and in its `approval` those of all, except where it says something else."""
+    """Its own settings as written, and in its `approval` and `notifications` those of all, except where it says
+    something else."""
     raw = settings.workspaces.get(workspace, {})
     own = {name: raw[name] for name in OWN if name in raw}
-    if isinstance(approval := own.get("approval"), Mapping):
-        of_all = settings.approval
-        own["approval"] = {name: getattr(of_all, name) for name in of_all.model_fields_set} | dict(approval)
+    for table, of_all in (("approval", settings.approval), ("notifications", settings.notifications)):
+        if isinstance(written := own.get(table), Mapping):
+            own[table] = {name: getattr(of_all, name) for name in of_all.model_fields_set} | dict(written)
     return own
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.clock import Clock
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable
-from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.slack.blocks import form_values, forms
 from bot.slack.blocks.break_glass import GLASS, REVIEW
@@ -53,6 +53,7 @@ class FormHandlers:
             entrance,
         )
         self.templates = TemplateForms(workflow)
+        self._telling = set[asyncio.Task[None]]()
         self.forms: dict[str, Callable[[View, Interaction], Awaitable[None]]] = {
             "broadcast_compose": self.compose,
             "broadcast_reject": self.reject,
@@ -120,10 +121,14 @@ class FormHandlers:
         )
         self.done(id, done.person, composed.about)
         hours = describe_hours(self.audiences, submitted.broadcast, done.words)
-        elsewhere = submitted.broadcast.channel != composed.channel
-        if submitted.broadcast.state is State.DRAFT or elsewhere or hours is not None:
-            post = submitted_post(submitted, place, done.person, hours, done.words)
-            await reply_privately(done.client, composed.channel, done.person.id, post)
+        post = submitted_post(submitted, place, done.person, hours, done.words)
+        self._confirm(reply_privately(done.client, composed.channel or done.person.id, done.person.id, post))
+
+    def _confirm(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Tell the person what a command would, without keeping the form waiting for Slack."""
+        task = asyncio.create_task(telling, name="confirm a form")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def reject(self, view: View, done: Interaction) -> None:
         """Reject with the reason that was written, or add it to a rejection by a reaction."""

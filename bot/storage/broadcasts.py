@@ -25,9 +25,9 @@ from sqlalchemy import (
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
-from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, Hold, State
 from bot.domain.schedule import Digest
+from bot.storage import news
 from bot.storage.audit import to_audit_row, write_audit
 from bot.storage.broadcast_rows import (
     CHANGE,
@@ -42,31 +42,11 @@ from bot.storage.broadcast_rows import (
 )
 from bot.storage.campaigns import without_leftover
 from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, add_notes, to_note_rows
-from bot.storage.outbox import post
 from bot.storage.sql import read_each, read_one, to_row, without_index
 from bot.storage.steps import TakenStep, record
-from bot.storage.tables import LIVING, broadcasts, posts
+from bot.storage.tables import LIVING, broadcasts
 from providers.base import Purpose
 from providers.reading import UNREADABLE
-
-#: Decisions and ends that are also posted where a request was typed.
-POSTED_WHERE_ASKED = frozenset(
-    {
-        *(
-            Action.APPROVE,
-            Action.BREAK_GLASS,
-            Action.REJECT,
-            Action.REQUEST_CHANGES,
-            Action.EDIT,
-            Action.WITHDRAW,
-            Action.CANCEL,
-        ),
-        *(Action.STOP, Action.DROP, Action.EXPIRE, Action.HOLD, Action.SEND_NOW, Action.REPLAN, Action.LAPSE),
-        *(Action.OUTGROW, Action.REFUSE, Action.ACCEPT),
-        *(Action.LOSE_TRACK, Action.PROVE, Action.MARK_SENT, Action.MARK_NOT_SENT, Action.FINISH),
-    }
-)
-
 
 #: What may still ring a phone, in the words of the index `ix_broadcasts_going`.
 GOING = in_states(State.PENDING, State.SCHEDULED, State.HELD, State.SENDING, State.UNKNOWN)
@@ -272,7 +252,7 @@ def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
         if rows:
             connection.execute(statement, rows)
     for step, moved in taken:
-        _post_where_asked(connection, step, moved)
+        news.spread(connection, moved, step.action, step.actor, step.at, step.notes)
     record(connection, (_taken(step, moved) for step, moved in taken))
     return [moved for _, moved in taken]
 
@@ -287,23 +267,6 @@ def _take(connection: Connection, step: Step) -> Broadcast | None:
 def _taken(step: Step, moved: Broadcast) -> TakenStep:
     before = step.seen_as
     return TakenStep(step.action, step.actor, before.state, before.changed_at, step.at, moved)
-
-
-def _post_where_asked(connection: Connection, step: Step, moved: Broadcast) -> None:
-    """Post each decision and end also where a request was typed, if its card is with the approvers."""
-    if moved.asked_in is None or step.action not in POSTED_WHERE_ASKED:
-        return
-    for note in step.notes[:1]:
-        sentence = Translatable("About *{id}*: {told}", id=moved.id, told=note.sentence)
-        key = f"asked:{moved.id}:{moved.version}:{step.action}:{step.at}"
-        post(connection, moved.workspace, key, moved.asked_in, sentence, moved.requester, step.at)
-
-
-def was_posted_where_asked(connection: Connection, broadcast: Broadcast, at: Micros) -> bool:
-    """Whether what happened to it then was also posted where it was typed."""
-    key = posts.c.key.like(f"asked:{broadcast.id}:%:{at}")
-    found = select(posts.c.seq).where(posts.c.workspace == broadcast.workspace, key).limit(1)
-    return broadcast.asked_in is not None and connection.execute(found).first() is not None
 
 
 def touch(connection: Connection, seen_as: Broadcast, at: Micros, **changes: Unpack[Changes]) -> Broadcast | None:

@@ -26,6 +26,7 @@ class PendingPost:
     tries: int
     at: Micros
     draft: str | None = None  # the id of the draft that its button opens
+    about: str | None = None  # the broadcast whose news it is
 
 
 def post(
@@ -37,14 +38,16 @@ def post(
     mention: str | None,
     at: Micros,
     draft: str | None = None,
+    about: str | None = None,
 ) -> bool:
     """Queue a message for a channel, or for a person directly, not before `at`, in the transaction that made it true.
 
     `key`, unique in the workspace, names what it is about, so that it is posted once. Returns False if it was queued
     before. `mention`: ids of people, with spaces. `draft`: the id of the draft that its button opens.
+    `about`: the broadcast whose news it is.
     """
     row: dict[str, Any] = {"workspace": workspace, "key": key, "place": place, "sentence": sentence.plain()}
-    row |= {"mention": fitting(mention), "at": at, "post_at": at, "tries": 0, "draft": draft}
+    row |= {"mention": fitting(mention), "at": at, "post_at": at, "tries": 0, "draft": draft, "about": about}
     return insert_ignoring(connection, posts, [row]) == 1
 
 
@@ -70,9 +73,8 @@ def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPo
 
 def _to_post(row: RowMapping) -> PendingPost:
     sentence = Translatable.of(row["sentence"])
-    return PendingPost(
-        row["seq"], row["workspace"], row["place"], sentence, row["mention"], row["tries"], row["at"], row["draft"]
-    )
+    names = ("seq", "workspace", "place", "mention", "tries", "at", "draft", "about")
+    return PendingPost(sentence=sentence, **{name: row[name] for name in names})
 
 
 def put_off_post(connection: Connection, seq: int, again_at: Micros) -> None:

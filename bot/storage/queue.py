@@ -87,6 +87,7 @@ _SHOWING_WAITS = any_of(
     readable_ids(broadcasts.c.draw_at <= AT_PARAMETER, SHOWN),
     select(notes.c.seq).where(notes.c.post_at <= AT_PARAMETER, within(notes)),
     select(posts.c.seq).where(posts.c.post_at <= AT_PARAMETER, within(posts)),
+    select(posts.c.seq).where(posts.c.draw_at <= AT_PARAMETER, within(posts)),
 )
 
 

@@ -8,16 +8,19 @@ from sqlalchemy import Connection
 
 from bot.storage.database import OWN, Database, T, Work
 from bot.storage.failing_rows import FailingRows
+from bot.storage.news import Followers
 
 
 class WorkspaceDatabase(Database):
     """A database in which work is found for one workspace only, and whose failing rows are that workspace's.
 
-    `workspace`: None for the only one, until Slack has told which it is. All failing rows are its own.
+    `workspace`: None for the only one, until Slack has told which it is. All failing rows are its own. `followers`: who
+    hears of what in it.
     """
 
     def __init__(self, whole: Database, workspace: str | None = None) -> None:
         self.whole, self.workspace, self.patience = whole, workspace, whole.patience
+        self.followers = Followers()
         self._failing_rows = whole.failing_rows if workspace is None else whole.failing_rows.apart()
 
     @property
@@ -38,11 +41,12 @@ class WorkspaceDatabase(Database):
         def run(connection: Connection) -> T:
             """The next work on this connection may be that of another workspace."""
             before = connection.get_execution_options()
-            connection.execution_options(workspace=self.workspace, failing_rows=self._failing_rows)
+            ours = {"workspace": self.workspace, "failing_rows": self._failing_rows, "followers": self.followers}
+            connection.execution_options(**ours)
             try:
                 return work(connection)
             finally:
-                connection.execution_options(workspace=before.get("workspace"), failing_rows=before.get("failing_rows"))
+                connection.execution_options(**{name: before.get(name) for name in ours})
 
         return run
 

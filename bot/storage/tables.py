@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0014"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0015"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -421,6 +421,9 @@ posts = Table(
     Column("tries", Integer, nullable=False),
     Column("ts", String(32)),
     Column("draft", String(16)),  # the draft that its button opens
+    Column("about", String(16)),  # the broadcast whose news it is
+    Column("told_at", BigInteger),  # when something was last posted in its thread; none: it has none
+    Column("draw_at", BigInteger),  # since when it shows less than there is
     UniqueConstraint("workspace", "key", name="uq_posts_key"),
 )
 Index(
@@ -429,6 +432,9 @@ Index(
     sqlite_where=text("post_at IS NOT NULL"),
     postgresql_where=text("post_at IS NOT NULL"),
 )
+
+_index("ix_posts_about", posts.c.workspace, posts.c.about, where="about IS NOT NULL")
+_index("ix_posts_draw", posts.c.draw_at, where="draw_at IS NOT NULL")
 
 templates = Table(
     "templates",

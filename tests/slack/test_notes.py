@@ -29,8 +29,8 @@ async def test_who_asked_hears_of_each_decision_and_end_where_she_asked(sandbox:
     await sandbox.acting.click("U0ANA", "C0APPROVALS", posted["ts"], "broadcast.approve")
     row = await settled(bot, State.SENT)
     await sandbox.until(lambda: "Encom accepted it" in str(sandbox.acting.messages(HERE)))
-    told = [message["text"] for message in sandbox.acting.messages(HERE)]
-    assert ["Approved by" in told[0], "accepted it" in told[1]] == [True, True]
+    (standing,) = sandbox.acting.messages(HERE)
+    told = [standing["text"], *(reply["text"] for reply in sandbox.acting.thread(HERE, standing["ts"]))]
     assert all(f"About *{row.id}*" in text and "<@U0CLEO>" in text for text in told)
 
 

@@ -14,7 +14,8 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import plain_button
-from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, section, sentence, shortened
+from bot.slack.blocks.card_facts import BADGES
+from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, section, sentence, shortened
 from bot.storage.notes import Note
 from bot.workflow.sentence_parts import REASON
 
@@ -43,6 +44,18 @@ def thread_message(message: Translatable, mention: str | None, words: Translator
     before, after = message.values.get("text_before"), message.values.get("text_after")
     changed = [diff(before, after)] if isinstance(before, str) and isinstance(after, str) else []
     return Post(shortened(text, ANSWER), [section(text), *changed])
+
+
+def news_message(
+    message: Translatable, mention: str | None, broadcast: Broadcast, words: Translator, *, stop: bool
+) -> Post:
+    """Return what stands where somebody hears of a broadcast: its latest news, its state, and Stop if it helps."""
+    post = thread_message(message, mention, words)
+    blocks = [*post.blocks, context(words(BADGES[broadcast.state]))]
+    if stop:
+        button = {**plain_button("stop", words("Stop"), broadcast), "style": "danger"}
+        blocks.append({"type": "actions", "elements": [button]})
+    return Post(post.text, blocks)
 
 
 def diff(before: str, after: str) -> Block:

@@ -18,6 +18,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.blocks.thread import thread_message
 from bot.slack.client import error_code
 from bot.slack.publish.cards import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING, UNKNOWN_TRIES
+from bot.slack.publish.news import News
 from bot.slack.publish.poster import Later, Poster, is_person
 from bot.storage import broadcasts, outbox
 from bot.storage.outbox import PendingPost
@@ -30,7 +31,7 @@ class Outbox:
 
     def __init__(self, poster: Poster, words: Translator) -> None:
         self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
-        self.people = poster.people
+        self.people, self.news = poster.people, News(poster, words)
 
     async def post_posts(self) -> None:
         """Post the messages one after the other. One that Slack cannot take now does not use up a try."""
@@ -48,6 +49,9 @@ class Outbox:
                 raise
 
     async def _post_one(self, pending: PendingPost) -> None:
+        if pending.about is not None:
+            await self.news.post(pending)
+            return
         if (over := await self._over(pending)) is not None:
             await self.database.write(partial(self._post_failed, pending=pending, over=over))
             return

@@ -32,7 +32,8 @@ class Painter:
         """
         if not await self.database.read(self._waits) or not await self.poster.ours():
             return
-        for work in (self.cards.post_cards, self.cards.redraw_cards, self.threads.post_notes, self.outbox.post_posts):
+        told = self.threads.post_notes, self.outbox.post_posts, self.outbox.news.redraw
+        for work in (self.cards.post_cards, self.cards.redraw_cards, *told):
             if self.clock() < self._quiet_until.get(work, 0):
                 continue
             try:

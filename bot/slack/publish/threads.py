@@ -16,7 +16,7 @@ from bot.slack.blocks.thread import thread_note
 from bot.slack.client import error_code
 from bot.slack.publish.cards import AT_ONCE, LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET
 from bot.slack.publish.poster import Poster, is_person
-from bot.storage import broadcasts, cards, notes, outbox
+from bot.storage import broadcasts, cards, news, notes, outbox
 from bot.storage.cards import Card
 from bot.storage.notes import PendingNote
 from bot.storage.votes import votes_for
@@ -92,7 +92,7 @@ class Threads:
     ) -> None:
         """Tell those who cannot read the note, except a requester who already read the same where they asked."""
         for person in people:
-            if person != row.requester or not broadcasts.was_posted_where_asked(connection, row, pending.at):
+            if person != row.requester or not news.was_posted_where_asked(connection, row, pending.at):
                 self._notify_one(connection, pending, row, person)
 
     def _notify_one(self, connection: Connection, pending: PendingNote, row: Broadcast, person: str) -> None:
