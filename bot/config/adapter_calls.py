@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from functools import partial
-from time import perf_counter
 from typing import TypeVar, cast
 
 import structlog
 
 from bot.config.adapter_threads import AdapterThread, caught
 from bot.config.adapter_values import checked_list, error_of
+from bot.domain.clock import OnEnd, timed
 from providers.base import AccountSettings, ProviderError, Unavailable, Uncertain
 from providers.guard import asking, out_of_turn
 
@@ -28,7 +28,6 @@ BROKE = "The adapter for {account} ({package}) hit an error while it was sending
 UNTRUE = "The adapter for {account} ({package}) says that the broadcast was accepted, but the bot saw no such answer."
 
 Call = Callable[[], Awaitable[object]]
-OnCall = Callable[[str, float, BaseException | None], None]  # which call, its seconds, its error
 Read = Callable[[object], T | None]  # what an adapter returned, in plain values of ours; None where it cannot be read
 
 
@@ -41,23 +40,15 @@ class AdapterCalls:
 
     def __init__(self, settings: AccountSettings, account: str, package: str, thread: AdapterThread | None) -> None:
         self.settings, self.account, self.package, self.thread = settings, account, package, thread
-        self.on_call: OnCall = lambda *_: None
+        self.on_call: OnEnd = lambda *_: None
 
     @property
     def _patience(self) -> float:
         return EXCHANGES * self.settings.timeout + 5
 
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
+    def timed(self, what: str) -> AbstractContextManager[None]:
         """Tell how long this call took, and what it raised."""
-        began, error = perf_counter(), None
-        try:
-            yield
-        except BaseException as failed:
-            error = failed
-            raise
-        finally:
-            self.on_call(what, perf_counter() - began, error)
+        return timed(what, self.on_call)
 
     async def ask(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T:
         """Return the answer, read by `read`. Raises the adapter's ProviderError, or AdapterBroke for anything else."""

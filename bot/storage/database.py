@@ -6,17 +6,15 @@ The rest of the bot never sees which.
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from bot.domain.clock import steady
+from bot.domain.clock import OnEnd, steady
 from bot.storage.failing_rows import FailingRows
 from bot.storage.steps import TakenStep, Told
 
@@ -24,7 +22,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
-OnEnd = Callable[[str, float, BaseException | None], None]
 
 CONNECTIONS = 10  # kept open to PostgreSQL by a process
 BUSY_SECONDS = 2  # to wait for a lock; then "try again" still reaches people inside Slack's three seconds
@@ -84,17 +81,6 @@ class Database(ABC):
                 self.on_steps(steps)
             except Exception:
                 log.exception("steps could not be counted")
-
-    @contextmanager
-    def _timed(self, kind: str) -> Iterator[None]:
-        began, error = time.perf_counter(), None
-        try:
-            yield
-        except BaseException as failed:
-            error = failed
-            raise
-        finally:
-            self.on_end(kind, time.perf_counter() - began, error)
 
     def _stay_home(self) -> None:
         """Bind the database to the event loop that uses it first. Raises RuntimeError in another loop.

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
+from bot.domain.clock import timed
 from bot.storage.addresses import PostgresAddress
 from bot.storage.connecting import Connector, is_refusal, sentence
 from bot.storage.database import (
@@ -132,11 +133,11 @@ class Postgres(Database):
     # --- transactions ------------------------------------------------------------------------------------------------
 
     async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
-        with self._timed("write"):
+        with timed("write", self.on_end):
             return await self._patiently(work, True, self.patience if patience == OWN else patience)
 
     async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
-        with self._timed("read"):
+        with timed("read", self.on_end):
             return await self._patiently(work, False, self.patience if patience == OWN else patience)
 
     async def _patiently(self, work: Work[T], commit: bool, patience: float | None) -> T:

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from bot.domain.clock import steady
+from bot.domain.clock import steady, timed
 from bot.storage.database import (
     BUSY_SECONDS,
     OWN,
@@ -181,7 +181,7 @@ class SQLite(Database):
         self._queue.append(_Waiting(with_steps(work), future, steady() + self.busy))
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._drain_queue())
-        with self._timed("write"):
+        with timed("write", self.on_end):
             return await future
 
     async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
@@ -194,7 +194,7 @@ class SQLite(Database):
             except DBAPIError as error:
                 raise self._our_error(error) from None
 
-        with self._timed("read"):
+        with timed("read", self.on_end):
             return await asyncio.get_running_loop().run_in_executor(self._reading, run)
 
     async def _drain_queue(self) -> None:
