@@ -19,10 +19,11 @@ from bot.app import Bot
 from bot.domain.broadcast import COUNTED
 from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
-from bot.slack.blocks import answers, card_buttons, card_facts, recurring
+from bot.slack.blocks import answers, card_buttons, card_facts, listing, recurring
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand
+from bot.slack.commands.listing import ListCommand
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.templates import TemplateCommands
@@ -86,6 +87,7 @@ NAMES = {
     "NEW_START",
     "NEW_START_NOW",
     "NEW_START_THEN",
+    "NO_MORE",
 }
 
 
@@ -137,6 +139,8 @@ def in_tables() -> Iterator[str]:
         recurring.ON_WEEKENDS,
         recurring.TURNS,
         AWAY,
+        listing.TITLES,
+        listing.NOTHING,
     ):
         yield from table.values()
     for kind in BUILT_IN.values():
@@ -145,6 +149,7 @@ def in_tables() -> Iterator[str]:
         yield from (template for template, _ in vendor.REFUSALS.values())
     for name in ("every", "remind", "schedules", "list_reminders", "stop"):
         yield str(getattr(Recurring, name).__doc__).split("\n")[0]
+    yield str(ListCommand.list_broadcasts.__doc__).split("\n")[0]
     for method in (
         one
         for kind in (Commands, BroadcastCommands, TemplateCommands, AbsenceCommands, DoctorCommand)

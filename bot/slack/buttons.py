@@ -22,6 +22,7 @@ from bot.slack.interaction import (
     Body,
     Entrance,
     Interaction,
+    Redraw,
     Refused,
     answer_seconds,
     channel_of,
@@ -90,8 +91,10 @@ class Buttons:
         entrance: Entrance,
         recurring: Recurring,
         with_facts: WithFacts,
+        redrawn: Mapping[str, Redraw],
     ) -> None:
         self.workflow, self.audiences, self.clock, self.entrance = workflow, audiences, clock, entrance
+        self.redrawn = redrawn
         self.recurring, self.templates, self.with_facts = recurring, TemplateForms(workflow), with_facts
         self.opened, self.corrections = OpenedForms(workflow, clock), Corrections(workflow, clock, with_facts)
         self._telling: set[asyncio.Task[None]] = set()
@@ -118,7 +121,11 @@ class Buttons:
         if of not in ("broadcast", "reminder"):
             return None
 
+        redraw = self.redrawn.get(str(action.get("action_id")).rpartition(".")[0])
+
         async def press(done: Interaction) -> mrkdwn.Post | None:
+            if redraw is not None:
+                return await redraw(str(action.get("value") or ""), done)
             if of == "reminder":
                 await self.recurring.pressed(body, action, done)
             elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
@@ -136,7 +143,9 @@ class Buttons:
             if refused.error is None:
                 return respond(body, self.audiences.settings.slack_api_url, mrkdwn.lines(refused.lines, refused.words))
             text = " ".join(refused.lines)
-            told = mrkdwn.Post(text, [mrkdwn.section(text)])
+            told, redraw = mrkdwn.Post(text, [mrkdwn.section(text)]), None
+        if redraw is not None and told:
+            return respond(body, self.audiences.settings.slack_api_url, told, replaces=True)
         return reply_privately(client, channel or user, user, told) if told else None
 
     async def _do(self, pressed: Pressed) -> None:

@@ -13,6 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.errors import NotAMember, StaleVersion
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import Person, must_be_member
+from bot.slack.blocks.mrkdwn import Post
 from bot.slack.directory import People
 from bot.slack.payload import id_in, part
 from bot.slack.replies import explain
@@ -41,6 +42,10 @@ class Interaction:
     @property
     def workspace(self) -> str:
         return self.person.workspace
+
+
+#: Draws an answer anew, from the value of the button that was pressed in it.
+Redraw = Callable[[str, Interaction], Awaitable[Post]]
 
 
 class Refused(Exception):

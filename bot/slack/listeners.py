@@ -57,7 +57,8 @@ class Listeners:
         self.live = LiveForm(workflow, clock, entrance, showing_of)
         self.commands = Commands(*parts, showing_of, entrance, recurring, self.live.with_facts, examine)
         self.forms = FormHandlers(*parts, entrance, self.live.done)
-        self.buttons = Buttons(workflow, workflow.audiences, clock, entrance, recurring, self.live.with_facts)
+        redrawn = self.commands.broadcasts.redrawn
+        self.buttons = Buttons(workflow, workflow.audiences, clock, entrance, recurring, self.live.with_facts, redrawn)
         self.reactions = Reactions(*parts, entrance.ours)
         self.type_ahead = TypeAhead(workflow, entrance)
 

@@ -42,6 +42,11 @@ def number(value: object) -> int:
     return value if type(value) is int and 0 <= value <= LAST else 0
 
 
+def instant(value: object) -> int:
+    """Return microseconds up to the end of the year 9999; 0 for anything else."""
+    return value if type(value) is int and 0 <= value <= LAST * 1_000_000 else 0
+
+
 def counted(written: str) -> int | None:
     """Return a whole number of up to nine digits; None for anything else, such as `²` or `٣`."""
     return int(written) if re.fullmatch("[0-9]{1,9}", written) else None

@@ -242,17 +242,18 @@ def too_late(row: Broadcast, words: Translator, by: str | None = None) -> str:
     return words("*{id}* has changed in the meantime: {badge}. Look at its card.", id=row.id, badge=badge)
 
 
-async def respond(body: Mapping[str, Any], api_url: str, post: mrkdwn.Post) -> None:
+async def respond(body: Mapping[str, Any], api_url: str, post: mrkdwn.Post, *, replaces: bool = False) -> None:
     """Answer at the payload's own address, for a person whom nothing else reaches, as in another workspace.
 
-    The address is called only if it belongs to the Slack that we talk to.
+    The address is called only if it belongs to the Slack that we talk to. `replaces`: in place of the message whose
+    button was pressed.
     """
     url = str(body.get("response_url") or "")
     if not _same_house(url, api_url):
         return
     try:
         await AsyncWebhookClient(url, timeout=2, retry_handlers=[]).send(
-            text=post.text, blocks=post.blocks or None, response_type="ephemeral", replace_original=False
+            text=post.text, blocks=post.blocks or None, response_type="ephemeral", replace_original=replaces
         )
     except UNREACHABLE as error:
         log.info("a person could not be told", error=error_name(error))

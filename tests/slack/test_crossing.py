@@ -16,7 +16,7 @@ from bot.app import Bot
 from bot.storage import keys, tables
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.support.generated import LIVE, OF_BROADCASTS, OF_COMMANDS, OF_TEMPLATES, SUBCOMMANDS
+from tests.support.generated import LIVE, OF_BROADCASTS, OF_COMMANDS, OF_PAGES, OF_TEMPLATES, SUBCOMMANDS
 from tests.support.ground import free_port, new_postgres
 from tests.support.rows import KEY
 from tests.support.slack import HERE, ask, card, filled
@@ -103,6 +103,7 @@ async def test_no_button_no_reaction_and_no_event_crosses(crossed: Crossed) -> N
     before = await ours(bot)
     presses = [(f"broadcast.{name}", f"{broadcast}:1") for name in (*OF_BROADCASTS, *OF_COMMANDS)]
     presses += [(f"broadcast.{name}", "promo:x") for name in OF_TEMPLATES]
+    presses += [(f"broadcast.{name}", value) for name, value in OF_PAGES.items()]
     presses += [(f"reminder.{name}", f"{schedule}:1") for name in ("done", "snooze", "start")]
     for action, value in presses:
         body = other.acting.payloads.interaction("block_actions", ANA)

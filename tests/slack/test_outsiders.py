@@ -14,7 +14,7 @@ from bot.app import Bot
 from bot.storage import tables
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.support.generated import LIVE, OF_BROADCASTS, OF_COMMANDS, OF_TEMPLATES, SUBCOMMANDS
+from tests.support.generated import LIVE, OF_BROADCASTS, OF_COMMANDS, OF_PAGES, OF_TEMPLATES, SUBCOMMANDS
 from tests.support.ground import StartBot
 from tests.support.slack import HERE, ask, card, filled
 from tests.support.waiting import press
@@ -120,6 +120,7 @@ async def test_no_button_and_no_reaction_does_anything(
     presses = [(f"broadcast.{name}", f"{broadcast}:1") for name in (*OF_BROADCASTS, "levitate")]
     presses += [(f"broadcast.{name}", f"clients marketing {SECRET}") for name in OF_COMMANDS]
     presses += [(f"broadcast.{name}", "promo:x") for name in OF_TEMPLATES]
+    presses += [(f"broadcast.{name}", value) for name, value in OF_PAGES.items()]
     presses += [(f"reminder.{name}", f"{schedule}:1") for name in ("done", "snooze", "start")]
     place = {"channel": HERE, "ts": posted["ts"]}
     for action, value in presses:

@@ -45,6 +45,7 @@ from bot.storage import (
 )
 from bot.storage.database import Database
 from bot.storage.figures import read_figures
+from bot.storage.listings import Listing, Place, Recipients, Wanted, page
 from bot.storage.postgres import Postgres
 from bot.storage.receipts import OwnedReceipt
 from bot.storage.sqlite import SQLite
@@ -117,6 +118,15 @@ def called_back(connection: Connection) -> None:
         receipts.count(connection, row, recorded.moved[owner], AT)
 
 
+def listed(connection: Connection, wanted: Wanted) -> None:
+    """Read the first page of a list, and one from its middle."""
+    one = like(ONE)
+    to = Recipients(one.account, one.kind, one.target)
+    listing = Listing(HOME, one.requester, wanted, "no such word", to)
+    for place in (None, Place(AT - 10_000 * MINUTE, ONE)):
+        page(connection, listing, place, 10)
+
+
 def paused(connection: Connection) -> None:
     for who in ("U0OPS", None):
         keys.set_paused(connection, HOME, who, AT)
@@ -174,7 +184,11 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "a scrape": (lambda c: read_figures(c, AT), "ix_broadcasts_living"),
     "pause all": (paused, ""),
     "resume all": (lambda c: broadcasts.count_held(c, HOME, Hold.PAUSED), "ix_broadcasts_held"),
-    "list": (lambda c: (broadcasts.latest(c, HOME, 10), keys.stops(c, AT)), "ix_broadcasts_changed"),
+    "stops": (lambda c: keys.stops(c, AT), ""),
+    "list": (lambda c: listed(c, Wanted.LATEST), "ix_broadcasts_changed"),
+    "list mine": (lambda c: listed(c, Wanted.MINE), "ix_broadcasts_requester"),
+    "list clients": (lambda c: listed(c, Wanted.AUDIENCE), "ix_broadcasts_recipients"),
+    "list soldes": (lambda c: listed(c, Wanted.WORD), "ix_broadcasts_changed"),
     "show": (lambda c: (broadcasts.find(c, HOME, ONE), audit.history(c, HOME, ONE)), "ix_audit_broadcast"),
     "who was faster": (lambda c: audit.last_actor(c, like(ONE)), "ix_audit_broadcast"),
     "the votes of one": (lambda c: votes_for(c, like(ONE)), ""),
@@ -273,7 +287,7 @@ def at_home(connection: Connection, sizes: Sizes, living: tuple[dict[str, Any], 
     rows.tell(connection, FIRST, sizes.told, AT - DAY, workspaces=1)
     for number, fields in enumerate(living, 1):
         row = rows.sample(AT, created_at=AT - DAY, **fields)
-        rows.fill(connection, row, FIRST - number * AT_HOME, AT_HOME, workspaces=1)
+        rows.fill(connection, row, FIRST - number * AT_HOME, AT_HOME, workspaces=1, changed_at=lambda n: AT - n)
     rows.recur(connection, OTHERS + 1, sizes.told, AT + HOUR, workspaces=1, state="ended", next_at=None)
     rows.recur(connection, OTHERS + sizes.told + 1, AT_HOME, AT + HOUR, workspaces=1)
     campaign = {"workspace": HOME, "id": NEWS, "key": NEWS, "account": "octo", "provider": "octopush"}

@@ -24,9 +24,11 @@ from bot.slack.blocks import answers, break_glass, forms, recurring, refusals, t
 from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.form_values import Choice
+from bot.slack.blocks.listing import ListPage, listing
 from bot.slack.blocks.mrkdwn import Post, lines, quote, section
 from bot.slack.blocks.thread import thread_message, thread_note
 from bot.slack.directory import Place
+from bot.storage.listings import Wanted
 from bot.storage.notes import Note
 from bot.storage.templates import Template, TemplateVote
 from bot.storage.votes import Vote
@@ -371,10 +373,29 @@ THREAD: dict[str, Draw] = {
 ANSWERS: dict[str, Draw] = {
     "how it is written": lambda text, words: answers.usage(cut(text, 80), f"/broadcast send {text}", words),
     "a draft": lambda text, words: answers.draft_kept(asked(text, state=State.DRAFT), quote(cut(text, 300)), words),
-    "the latest broadcasts": lambda text, words: answers.listing(
-        [asked(text, state=state, test_of="clients") for state in list(State)[:10]], ["⏸️", "⚠️"], words
-    ),
-    "no broadcasts": lambda text, words: answers.listing([], ["⏸️"], words),
+    **{
+        f"a page of those {wanted}": (
+            lambda text, words, wanted=wanted: listing(  # type: ignore[misc]
+                ListPage(
+                    wanted,
+                    cut(text, 100),
+                    [asked(text, state=state, test_of="clients") for state in list(State)[:10]],
+                    {"B234679": "https://bell.slack.com/archives/C1/p1"},
+                    ["⏸️", "⚠️"],
+                    "x" * 300,
+                    "y" * 300,
+                ),
+                words,
+            )
+        )
+        for wanted in Wanted
+    },
+    **{
+        f"none of those {wanted}": (
+            lambda text, words, wanted=wanted: listing(ListPage(wanted, cut(text, 100), [], {}, ["⏸️"]), words)  # type: ignore[misc]
+        )
+        for wanted in Wanted
+    },
     **{
         f"the details, {state}": (
             lambda text, words, state=state: answers.details(  # type: ignore[misc]

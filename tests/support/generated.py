@@ -126,6 +126,10 @@ OF_BROADCASTS = (
 )
 OF_COMMANDS = ("correct", "correct_test", "correct_kept")
 OF_TEMPLATES = ("approve_template", "withdraw_template")
+#: The buttons that turn pages; each value says of what.
+OF_PAGES = {
+    **dict.fromkeys(("list.next", "list.first"), '["word", "soldes", 4070908800000000, "BZZZZZZZ"]'),
+}
 #: Every subcommand.
 SUBCOMMANDS = (
     *("send", "test", "audiences", "list", "show", "cancel", "edit", "every", "schedules", "remind", "reminders"),
@@ -145,7 +149,7 @@ SUBCOMMANDS = (
 )
 #: What can be pressed in the compose form.
 LIVE = ("plain", "unaccented", "clear", "test", "freely")
-ACTIONS = (*OF_BROADCASTS, *OF_COMMANDS, *OF_TEMPLATES, *LIVE, "", "nonsense", "a.b")
+ACTIONS = (*OF_BROADCASTS, *OF_COMMANDS, *OF_TEMPLATES, *OF_PAGES, *LIVE, "", "nonsense", "a.b")
 #: The forms, each with the field that holds what somebody writes, and how it is named in the audit.
 FORMS = {
     "broadcast_compose": ("text", "edit"),

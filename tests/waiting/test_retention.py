@@ -14,9 +14,11 @@ from bot.config.settings import SettingsError
 from bot.domain.clock import SECOND
 from bot.domain.i18n import translator_for
 from bot.domain.lifecycle import ENDED, State
-from bot.slack.blocks.answers import details, listing
+from bot.slack.blocks.answers import details
 from bot.slack.blocks.card_facts import CardContext
+from bot.slack.blocks.listing import ListPage, listing
 from bot.storage import audit, audit_chain, removal, tables
+from bot.storage.listings import Wanted
 from bot.storage.tables import broadcasts, deliveries, notes, vendor_ids
 from bot.workflow.retention import Retention
 from tests.support.core import TEAM, Core
@@ -88,7 +90,7 @@ async def test_a_text_that_was_removed_is_said_to_be_wherever_it_would_stand(cor
     shown = str(details(row, showing, [], None, words).blocks)
     assert "The text was removed on <!date^" in shown
     assert f"Its digest begins with `{row.digest[:8]}`" in shown
-    assert "“text removed”" in str(listing([row], [], words).blocks)
+    assert "“text removed”" in str(listing(ListPage(Wanted.LATEST, "", [row]), words).blocks)
 
 
 async def test_reports_about_nothing_are_removed_after_a_month(core: Core) -> None:

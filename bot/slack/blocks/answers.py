@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,14 +16,13 @@ from bot.domain.lifecycle import Action, State
 from bot.domain.people import mentions
 from bot.slack.blocks.card import draw_card
 from bot.slack.blocks.card_buttons import plain_button
-from bot.slack.blocks.card_facts import BADGES, CardContext, excerpt
+from bot.slack.blocks.card_facts import BADGES, CardContext
 from bot.slack.blocks.mrkdwn import Block, Post, Row, literal, quote, section, when
 from bot.slack.blocks.refusals import complaint
 from bot.workflow.reviews import CLOSE
 
 log = structlog.get_logger(__name__)
 
-LISTED = 61  # characters of a text in a list
 #: The steps of the audit, as people read them.
 STEPS: Mapping[str, str] = {
     Action.SUBMIT: "asked for",
@@ -100,15 +99,6 @@ def _draft_button(broadcast: Broadcast, words: Translator) -> Block:
     return {"type": "actions", "elements": [button]}
 
 
-def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Translator) -> Post:
-    """Return the latest broadcasts, one line each, below what keeps any of them from going out."""
-    if not broadcasts:
-        return Post("\n".join([*stops, words("No broadcasts yet. Type `/broadcast` to open the form.")]))
-    lines = [*stops, *each_line(broadcasts, lambda row: _line(row, words), words)]
-    title = words("The latest broadcasts")
-    return Post(f"{title}: {', '.join(row.id for row in broadcasts)}", [section(f"*{title}*"), *map(section, lines)])
-
-
 def each_line(rows: Iterable[Row], line: Callable[[Row], str], words: Translator) -> Iterator[str]:
     """Yield a line for each row. One that cannot be shown says so, and does not hide the others."""
     for row in rows:
@@ -121,16 +111,6 @@ def drawn(id: object, line: Callable[[], str], words: Translator) -> str:
     except Exception as error:  # whatever the row contains
         log.error("a row cannot be shown", id=str(id), exc_info=error)
         return words("*{id}* cannot be shown. Tell whoever runs the bot.", id=str(id))
-
-
-def _line(row: Broadcast, words: Translator) -> str:
-    shown = excerpt(row, words, LISTED)
-    instant = when(row.due or row.send_at or row.changed_at, row.zone)
-    who = mentions([row.requester])
-    test = "🧪 " if row.test_of is not None else ""
-    review = f" · 🔓 {words('review open')}" if row.review_open else ""
-    about = f"*{row.id}* → {test}{quote(row.audience)} · {who} · {instant} · “{quote(shown)}”"
-    return f"{words(BADGES[row.state])} · {about}{review}"
 
 
 def details(

@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
-from sqlalchemy import Connection
 
 from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast, BroadcastRequest
@@ -16,13 +15,16 @@ from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Action, Hold, State
-from bot.domain.people import DirectoryUnavailable, Person
+from bot.domain.people import Person
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.client import UNREACHABLE, error_name, is_late
 from bot.slack.commands import parse
+from bot.slack.commands.listing import ListCommand
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
+from bot.slack.interaction import Redraw
+from bot.slack.links import Links
 from bot.slack.opened_forms import OpenedForms
 from bot.slack.replies import (
     Command,
@@ -48,8 +50,6 @@ from providers.base import Purpose
 log = structlog.get_logger(__name__)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.CardContext]]
-LISTED = 10
-LOOKED_AT = 100  # of the latest broadcasts, for as many as are listed that somebody may see
 
 
 class BroadcastCommands:
@@ -67,12 +67,15 @@ class BroadcastCommands:
     ) -> None:
         self.workflow, self.people, self.audiences, self.clock = workflow, people, audiences, clock
         self.showing_of, self.recurring, self.with_facts = showing_of, recurring, with_facts
-        self.opened = OpenedForms(workflow, clock)
+        self.opened, self.links = OpenedForms(workflow, clock), Links()
+        self.lists = ListCommand(workflow, clock, self.links)
+        #: The answers that a button draws anew in their place, by the button.
+        self.redrawn: dict[str, Redraw] = {"broadcast.list": self.lists.turned}
         self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] [canary=<audience>] <text>", self.send),
             "test": ("test <audience> [marketing|transactional] <text>", self.test),
             "audiences": ("audiences", self.list_audiences),
-            "list": ("list", self.list_broadcasts),
+            "list": ("list [mine|waiting|upcoming|unknown|<audience>|<word>]", self.lists.list_broadcasts),
             "show": ("show <id>", self.show),
             "cancel": ("cancel <id>", self.cancel),
             "edit": ("edit <id>", self.edit),
@@ -170,42 +173,6 @@ class BroadcastCommands:
             more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
             yield words(
                 "Also at {vendor}, but not set up here: {names}", vendor=mrkdwn.quote(title), names=shown + more
-            )
-
-    async def list_broadcasts(self, asked: Command, client: AsyncWebClient) -> Post | None:
-        """Show the latest broadcasts."""
-        rows = dict[str, Broadcast]()
-        for skip in range(0, LOOKED_AT, LISTED):
-            found, stops = await self._latest(asked.person, skip)
-            rows |= {row.id: row for row in found if await self._is_seen(asked.person, row)}
-            if len(found) < LISTED or len(rows) >= LISTED:
-                break
-        return answers.listing(list(rows.values())[:LISTED], list(self._standing_still(stops, asked)), asked.words)
-
-    async def _is_seen(self, person: Person, row: Broadcast) -> bool:
-        """Whether this person may see it. One whose channel Slack does not tell of hides no other."""
-        try:
-            return await self.workflow.permissions.may_see(person, row)
-        except DirectoryUnavailable:
-            return False
-
-    async def _latest(self, person: Person, skip: int) -> tuple[list[Broadcast], keys.Stops]:
-        def read(connection: Connection) -> tuple[list[Broadcast], keys.Stops]:
-            found = broadcasts.latest(connection, person.workspace, LISTED, viewer=person.id, skip=skip)
-            return found, keys.stops(connection, self.clock())
-
-        return await self.workflow.database.read(read)
-
-    def _standing_still(self, stops: keys.Stops, asked: Command) -> Iterator[str]:
-        """Yield what stops all sending here, or all sending through one vendor."""
-        if asked.person.workspace in stops.paused:
-            yield asked.words("⏸️ All sending is paused until an admin types `/broadcast resume all`.")
-        for account in sorted(stops.away.keys() & self.audiences.providers.keys()):
-            vendor, again_at = self.audiences.providers[account].title, mrkdwn.when(stops.away[account])
-            yield asked.words(
-                "⚠️ I cannot reach {vendor}. Everything due there is waiting. I will try again {again_at}.",
-                vendor=mrkdwn.quote(vendor),
-                again_at=again_at,
             )
 
     async def show(self, asked: Command, client: AsyncWebClient) -> Post | None:
