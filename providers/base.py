@@ -135,6 +135,7 @@ class Capabilities:
     text: TextLimits = field(default_factory=TextLimits)
     placeholders: tuple[str, ...] = ()
     not_processed: frozenset[int] = frozenset()  # statuses of a release that the vendor documents as "nothing was done"
+    reasons: Mapping[str, str] = field(default_factory=dict)  # its words for a delivery that failed, as people say them
     replaces: tuple[str, ...] = ()  # strings that the vendor replaces wherever they occur in a text
     legacy: str | None = None  # a sentence, shown wherever a person meets the vendor
 

@@ -65,6 +65,13 @@ STATUSES = {
     "BLACKLISTED_NUMBER": (DeliveryStatus.BLACKLISTED, True),
 }
 
+REASONS = {
+    "NOT_DELIVERED": "not delivered",
+    "NOT_ALLOWED": "not allowed",
+    "BAD_DESTINATION": "number not in service",
+    "BLACKLISTED_NUMBER": "blacklisted",
+}
+
 ANSWERS = {ReceiptKind.OPT_OUT: "STOP", ReceiptKind.REPLY: "REPLY"}
 
 # Code to (sentence, setting to look at). Only the code distinguishes them: the texts follow the account's language.
@@ -144,6 +151,7 @@ class Octopush(Provider):
         quotes=True,
         sender_pattern=SENDER,
         sender_rule="Use 3 to 11 letters and digits, with at least one letter and no spaces.",
+        reasons=REASONS,
         placeholders=("{first_name}", "{last_name}", *(f"{{param{number}}}" for number in range(1, 6))),
         replaces=("XXXXX",),
     )

@@ -126,6 +126,7 @@ WANTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "receipts": ("a Receipts", lambda value: isinstance(value, Receipts)),
     "text": ("a TextLimits of whole numbers", lambda value: type(value) is TextLimits and _countable(value)),
     "placeholders": ("a tuple of texts", lambda value: _all(value, tuple, str)),
+    "reasons": ("a dict of texts", lambda value: type(value) is dict and _all((*value, *value.values()), tuple, str)),
     "replaces": ("a tuple of texts", lambda value: _all(value, tuple, str)),
     "not_processed": ("a frozenset of statuses, none of them a success", lambda value: _refusals(value)),
     "sender_pattern": (

@@ -73,6 +73,9 @@ class Api:
         early = await self._spoil(fault)
         if early is not None:
             return early
+        if refusals := self.faults.refusals(arguments.get("blocks")):
+            more = {"response_metadata": {"messages": refusals}}
+            return JSONResponse({"ok": False, "error": "invalid_blocks", **more})
         answer = self._answer(method, token, arguments)
         if fault is not None and fault.kind == "lost":
             raise LostAnswer  # the effect is there, but the answer is lost

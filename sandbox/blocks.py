@@ -52,6 +52,8 @@ def _problems(blocks: list[Json], most: int, modal: bool) -> Iterator[Problem]:
         check = CHECKS.get(str(block.get("type")))
         if check is None:
             yield f"{where}/type", f"unsupported type: {block.get('type')}"
+        elif block["type"] == "data_visualization" and modal:
+            yield f"{where}/type", "not allowed here"
         elif block["type"] == "input" and not modal:
             yield where, "input blocks need a submit here"
         else:
@@ -187,6 +189,24 @@ def _confirm(confirm: Json, where: str) -> Iterator[Problem]:
         yield from _text(confirm.get(name), f"{where}/{name}", most)
 
 
+def _chart(block: Json, where: str) -> Iterator[Problem]:
+    """A pie: docs.slack.dev/reference/block-kit/blocks/data-visualization-block. The bot draws no other chart."""
+    if not 1 <= len(str(block.get("title") or "")) <= 50:
+        yield f"{where}/title", "between 1 and 50 characters"
+    chart = block.get("chart")
+    segments = chart.get("segments") if isinstance(chart, dict) else None
+    if not isinstance(chart, dict) or chart.get("type") != "pie" or not isinstance(segments, list):
+        yield f"{where}/chart", "must be a pie with segments"
+        return
+    if not 1 <= len(segments) <= 6:
+        yield f"{where}/chart/segments", "between 1 and 6 items"
+    for index, segment in enumerate(segments):
+        if not 1 <= len(str(segment.get("label") or "")) <= 20:
+            yield f"{where}/chart/segments/{index}/label", "between 1 and 20 characters"
+        if type(segment.get("value")) not in (int, float) or segment["value"] <= 0:
+            yield f"{where}/chart/segments/{index}/value", "must be a positive number"
+
+
 CHECKS: dict[str, Callable[[Json, str], Iterator[Problem]]] = {
     "header": _header,
     "section": _section,
@@ -196,6 +216,7 @@ CHECKS: dict[str, Callable[[Json, str], Iterator[Problem]]] = {
     "image": _image,
     "rich_text": _rich_text,
     "divider": _divider,
+    "data_visualization": _chart,
 }
 
 

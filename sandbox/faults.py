@@ -31,6 +31,8 @@ class Faults:
     def __init__(self) -> None:
         self.asked: list[Fault] = []
         self.lasting: dict[str, Fault] = {}  # by its target: one step of a vendor, or the whole vendor
+        #: Types of blocks that the workspace does not take: Slack brings new ones to one workspace after the other.
+        self.refused_blocks: set[str] = set()
 
     def add(self, target: str, kind: str, times: int = 1, **detail: Any) -> None:
         self.asked.append(Fault(target, kind, times, detail))
@@ -45,5 +47,15 @@ class Faults:
             self.asked.remove(fault)
         return fault
 
+    def refusals(self, blocks: object) -> list[str]:
+        """What Slack says about those of the blocks that the workspace does not take."""
+        types = [block.get("type") for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+        return [
+            f"[ERROR] unsupported type: {kind} [json-pointer:/blocks/{place}/type]"
+            for place, kind in enumerate(types)
+            if kind in self.refused_blocks
+        ]
+
     def clear(self) -> None:
         self.asked.clear()
+        self.refused_blocks.clear()

@@ -68,7 +68,7 @@ async def test_a_reaction_approves_and_the_status_follows_in_the_thread(sandbox:
 
     await sandbox.vendors.deliver("encom", "22", "OK")
 
-    await sandbox.until(lambda: "sent 2" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "2 of 2 sent" in thread_text(sandbox, posted["ts"]))
 
 
 async def test_octopush_tells_who_got_it_and_the_broadcast_is_done(sandbox: Sandbox, bot: Bot) -> None:
@@ -79,7 +79,7 @@ async def test_octopush_tells_who_got_it_and_the_broadcast_is_done(sandbox: Sand
 
     await sandbox.vendors.deliver("octopush", sandbox.vendors.ledger[0].ids[0], "DELIVERED")
 
-    await sandbox.until(lambda: "Final report: delivered 20" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "Final report: delivered to 20 of 20 in " in thread_text(sandbox, posted["ts"]))
 
 
 # --- in a real browser -----------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ async def test_the_whole_story_in_a_real_browser(browser: Browser, sandbox: Sand
     await cleo.get_by_test_id("thread").get_by_text("Ids: 22, 23").last.wait_for()
 
     await cleo.locator("[data-deliver='OK']").click()
-    await cleo.get_by_test_id("thread").get_by_text("Deliveries: sent 2").last.wait_for()
+    await cleo.get_by_test_id("thread").get_by_text("2 of 2 sent").last.wait_for()
     await cleo.get_by_test_id("message").get_by_text("Sent ·").first.wait_for()
     if os.environ.get("BELLCRIER_SCREENSHOT"):
         await cleo.screenshot(path=SCREENSHOT)

@@ -16,10 +16,9 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from bot.app import Bot
-from bot.domain.broadcast import COUNTED
 from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
-from bot.slack.blocks import answers, card_buttons, card_facts, listing, recurring
+from bot.slack.blocks import answers, card_buttons, card_facts, charts, listing, recurring
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand
@@ -122,7 +121,7 @@ def in_tables() -> Iterator[str]:
     yield from card_facts.HOLDS.values()
     yield from card_facts.PURPOSES.values()
     yield from card_facts.KINDS.values()
-    yield from COUNTED
+    yield from charts.LABELS.values()
     yield from answers.STEPS.values()
     yield from answers.ACTORS.values()
     yield from (label for label, _ in card_buttons.BUTTONS.values())
@@ -145,6 +144,7 @@ def in_tables() -> Iterator[str]:
         yield from table.values()
     for kind in BUILT_IN.values():
         yield kind.capabilities.sender_rule
+        yield from kind.capabilities.reasons.values()
     for vendor in (encom, octopush, kaizala):
         yield from (template for template, _ in vendor.REFUSALS.values())
     for name in ("every", "remind", "schedules", "list_reminders", "stop"):
@@ -231,7 +231,11 @@ def test_a_language_that_is_not_there_is_english() -> None:
 
 def test_no_sentence_serves_both_for_one_broadcast_and_for_many_deliveries() -> None:
     """English has one form for both; other languages have two."""
-    assert not set(COUNTED) & {*answers.STEPS.values(), *card_facts.HOLDS.values(), *recurring.TURNS.values()}
+    assert not set(charts.LABELS.values()) & {
+        *answers.STEPS.values(),
+        *card_facts.HOLDS.values(),
+        *recurring.TURNS.values(),
+    }
 
 
 @pytest.mark.parametrize(

@@ -42,29 +42,7 @@ class BroadcastRequest(BaseModel):
     test: bool = False  # it goes to the test audience of its account, and counts as nothing else
 
 
-#: The names under which delivery outcomes and people's answers are counted.
-COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", "other", "replies", "opt-outs")
-MOST_COUNTS = 20
-
 MOST_IN_A_TEST = 20  # people; a test for more is a broadcast like any other
-
-
-def describe_counts(counts: Mapping[str, int]) -> Translatable:
-    """`delivered 18, failed 2`, each in the reader's language; an unknown word stays the vendor's."""
-    named = sorted(counts.items())
-    shown = {
-        f"part{place}": Translatable("{name} {number}", name=_counted(name), number=number)
-        for place, (name, number) in enumerate(named[:MOST_COUNTS])
-    }
-    more = f" … (+{len(named) - MOST_COUNTS})" if len(named) > MOST_COUNTS else ""
-    return Translatable(", ".join(f"{{{part}}}" for part in shown) + more, **shown)
-
-
-def _counted(name: str) -> str | Translatable:
-    if name in COUNTED:
-        return Translatable(name)
-    other, _, word = name.partition(": ")
-    return Translatable("other: {word}", word=word) if other == "other" else name
 
 
 @dataclass(frozen=True, kw_only=True)

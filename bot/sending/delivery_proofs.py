@@ -10,6 +10,7 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable
+from bot.domain.id_ranges import ids_in_words
 from bot.domain.lifecycle import Action, State
 from bot.storage import audit, broadcasts, notes, receipts, vendor_ids
 from bot.storage.notes import Note
@@ -49,7 +50,7 @@ class DeliveryProofs:
         """Confirm what somebody said: the vendor now also reports that it went out."""
         now = self.clock()
         vendor_ids.own_ids(connection, row, ids)
-        notes.add_notes(connection, row, now, [Note(Translatable(CONFIRMED, ids=", ".join(ids[:100])))])
+        notes.add_notes(connection, row, now, [Note(Translatable(CONFIRMED, ids=ids_in_words(ids)))])
         broadcasts.touch(connection, row, now, ids=ids, failure=None, look_at=None if row.ended else now)
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
@@ -62,7 +63,7 @@ class DeliveryProofs:
             "The vendor reports deliveries, so it did go out, although it was treated as not sent. If a follow-up is "
             "under way, stop it. Ids: {ids}"
         )
-        sentence = Translatable(template, ids=", ".join(ids[:100]))
+        sentence = Translatable(template, ids=ids_in_words(ids))
         new_notes = [Note(sentence, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]
         audit.write_audit(connection, row, row.provider, "report_late", row.state, self.clock())
         notes.add_notes(connection, row, self.clock(), new_notes)
@@ -72,7 +73,7 @@ class DeliveryProofs:
         vendor_ids.own_ids(connection, row, ids)
         new_notes = [Note(sentence, row.requester, aloud=True)]
         if ids:
-            new_notes.append(Note(Translatable("Ids: {ids}", ids=", ".join(ids[:100]))))
+            new_notes.append(Note(Translatable("Ids: {ids}", ids=ids_in_words(ids))))
         broadcasts.move(
             connection,
             row,

@@ -18,6 +18,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable, Value
+from bot.domain.id_ranges import ids_in_words
 from bot.domain.lifecycle import Action, Hold, State
 from bot.sending.breakers import OURS, Breakers
 from bot.sending.setbacks import Setbacks
@@ -158,9 +159,7 @@ class Outcomes:
         ]
 
     def _vendor_and_ids(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, Value]:
-        shown = ", ".join(ids[:100])
-        more = f" … (+{len(ids) - 100})" if len(ids) > 100 else ""
-        return {"vendor": self.providers[row.account].title, "ids": shown + more}
+        return {"vendor": self.providers[row.account].title, "ids": ids_in_words(ids)}
 
     def write_nothing_left(self, connection: Connection, row: Broadcast, error: Exception) -> None:
         """Write that nothing was sent: the vendor said no, or was never reached. So "failed" is true."""

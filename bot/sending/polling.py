@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -12,19 +12,21 @@ from sqlalchemy import Connection
 
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
-from bot.domain.broadcast import Broadcast, describe_counts
+from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
+from bot.domain.progress import progress_line
 from bot.scheduler import Lanes, Task
 from bot.sending.delivery_proofs import REPORTED, all_final
+from bot.sending.final_report import final_report
 from bot.sending.receipts import Receiver
-from bot.storage import audit, broadcasts, notes, queue, receipts, vendor_ids
+from bot.storage import audit, broadcasts, campaigns, notes, queue, receipts, vendor_ids
 from bot.storage.broadcast_rows import Changes
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.failing_rows import alone
 from bot.storage.notes import Note
-from bot.storage.receipts import Recount
+from bot.storage.receipts import DeliveryCounts, Recount
 from bot.workflow import approval_rules
 from providers.base import Evidence, ProviderError
 
@@ -81,7 +83,10 @@ class Poller:
         for row in rows:
             with alone(connection, "progress", row.id, row.workspace):
                 notes.add_notes(
-                    connection, row, self.clock(), [Note(Translatable("Deliveries: {counts}", **_counts(row)))]
+                    connection,
+                    row,
+                    self.clock(),
+                    [Note(Translatable("Deliveries: {counts}", counts=progress_line(row)))],
                 )
                 receipts.mark_progress_posted(connection, row)
         return bool(rows)
@@ -154,13 +159,14 @@ class Poller:
                 return False
             log.warning("the counts of a broadcast were put right", broadcast=current.id)
             current = receipts.note_progress(connection, current, counted.tally.counts, counted.tally.final, now)
-        return self._over(current) and self._report(connection, current)
+        return self._over(current) and self._report(connection, current, counted.tally)
 
-    def _report(self, connection: Connection, current: Broadcast) -> bool:
+    def _report(self, connection: Connection, current: Broadcast, tally: DeliveryCounts) -> bool:
         """False when somebody else was faster."""
-        now = self.clock()
-        template = "Final report: {counts}" if current.counts else "Final report: the vendor sent no delivery report."
-        note = Note(Translatable(template, **_counts(current)), current.requester, aloud=True)
+        now, account = self.clock(), self.providers.get(current.account)
+        known = account.capabilities.reasons if account is not None else {}
+        report = final_report(current, tally, campaigns.released_at(connection, current), known)
+        note = Note(report, current.requester, aloud=True)
         ends: Changes = {"look_at": None, "progress_at": None}
         return (
             broadcasts.move(connection, current, Action.FINISH, actor="clock", at=now, notes=[note], **ends) is not None
@@ -221,7 +227,3 @@ def _has_doubled(waited: Micros) -> bool:
 def _worth_a_note(since: Micros) -> bool:
     """Whether to tell people about this look: only about the first one and the daily ones."""
     return since < UNKNOWN_LOOKS[1] or since >= UNKNOWN_LOOKS[-1]
-
-
-def _counts(row: Broadcast) -> Mapping[str, Translatable]:
-    return {"counts": describe_counts(row.counts)}

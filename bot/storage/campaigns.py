@@ -114,3 +114,10 @@ def mark_released(connection: Connection, broadcast: Broadcast, at: Micros | Non
         )
         .values(released_at=at)
     )
+
+
+def released_at(connection: Connection, broadcast: Broadcast) -> Micros | None:
+    """Return when this attempt began to ring phones; None if that is not known."""
+    mine = and_(dispatches.c.workspace == broadcast.workspace, dispatches.c.broadcast == broadcast.id)
+    at = select(dispatches.c.released_at).where(mine, dispatches.c.dispatch == broadcast.dispatch)
+    return connection.execute(at).scalar_one_or_none()

@@ -50,6 +50,7 @@ RANK: dict[str, int] = {
     DeliveryStatus.BLACKLISTED: 3,
     DeliveryStatus.DELIVERED: 4,
 }
+FAILURES = frozenset({DeliveryStatus.FAILED, DeliveryStatus.BLACKLISTED, DeliveryStatus.EXPIRED})
 NEWER = 5  # rank of a status that only a newer version knows: no status known here is higher
 _DELIVERY = (deliveries.c.account, deliveries.c.id, deliveries.c.recipient, deliveries.c.kind)
 
@@ -97,11 +98,14 @@ class DeliveryCounts:
     """Deliveries counted by status, then the answers. Also the difference between two such counts.
 
     `other: WORD` counts a word that nobody knows; `other` counts those past the first few. `final`: how many deliveries
-    are final.
+    are final. Where all are counted one by one, `reasons`: the vendor's words for those that failed; `last_at`: when
+    the last news of a delivery came.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     final: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    last_at: Micros | None = None
 
     def add(self, name: str, number: int, final: int) -> None:
         self.counts[name] = self.counts.get(name, 0) + number
@@ -290,11 +294,16 @@ def _to_followed(row: RowMapping) -> Followed:
 def tally(connection: Connection, workspace: str, id: str) -> DeliveryCounts:
     """Count the deliveries of a broadcast, one by one."""
     number, final = func.count().label("number"), func.sum(case((deliveries.c.final, 1), else_=0)).label("over")
+    last = func.max(deliveries.c.at).label("last")
     label = (deliveries.c.kind, deliveries.c.status, deliveries.c.word)
     mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
     found = DeliveryCounts()
-    for row in connection.execute(select(*label, number, final).where(mine).group_by(*label)).mappings():
+    for row in connection.execute(select(*label, number, final, last).where(mine).group_by(*label)).mappings():
         found.add(_label(row["kind"], row["status"], row["word"]), row["number"], row["over"])
+        if row["kind"] == ReceiptKind.DELIVERY:
+            found.last_at = max(found.last_at or 0, row["last"])
+        if row["status"] in FAILURES:
+            found.reasons[row["word"]] = found.reasons.get(row["word"], 0) + row["number"]
     return found
 
 

@@ -94,10 +94,23 @@ const BLOCKS = {
   rich_text: (block, at) => el("div", {}, ...block.elements.map((part) => rich(part, at))),
   table: (block, at) => el("table", { class: "table" }, ...block.rows.map((row) => el("tr", {}, ...row.map((cell) =>
     el("td", {}, cell.type === "rich_text" ? BLOCKS.rich_text(cell, at) : String(cell.text ?? "")))))),
+  data_visualization: (block) => chart(block),
   alert: (block, at) => el("div", { class: "banner", role: "alert" }, text(block.text, at)),
 };
 
 const image = (part) => el("img", { src: part.image_url, alt: part.alt_text ?? "", width: 64 });
+
+// A pie, as bars: a table keeps the numbers readable to everybody.
+function chart(block) {
+  const segments = block.chart?.segments ?? [];
+  const whole = segments.reduce((sum, one) => sum + one.value, 0);
+  return el("table", { class: "chart", "data-testid": "chart" },
+    el("caption", {}, block.title),
+    ...segments.map((one) => el("tr", {},
+      el("th", { scope: "row" }, one.label),
+      el("td", {}, el("meter", { max: whole, value: one.value, "aria-hidden": "true" })),
+      el("td", {}, String(one.value)))));
+}
 
 export function draw(blocks, at) {
   return blocks.map((block) => {

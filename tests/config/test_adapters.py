@@ -532,6 +532,7 @@ ODD = {
     "not_processed=frozenset({True})": "`capabilities.not_processed` must be a frozenset of statuses",
     "placeholders=None": "`capabilities.placeholders` must be a tuple of texts",
     "replaces=('a', 1)": "`capabilities.replaces` must be a tuple of texts",
+    "reasons={'KO': 1}": "`capabilities.reasons` must be a dict of texts",
     "receipts=None": "`capabilities.receipts` must be a Receipts",
     "text=None": "`capabilities.text` must be a TextLimits",
     "two_step='no'": "`capabilities.two_step` must be True or False",

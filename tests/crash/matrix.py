@@ -54,7 +54,7 @@ AGAIN = 1.0  # seconds until a person who sees no effect presses again
 
 HELD = re.compile(r"Another campaign is waiting at Octopush: (\w+)")
 ENDS = {"accepted it. Ids": "sent", "so it did go out": "sent", "may have gone out": "unknown"}
-NEWS = {ENCOM: re.compile(r"Deliveries: .*sent"), OCTOPUSH: re.compile("Final report: delivered 3")}
+NEWS = {ENCOM: re.compile(r"Deliveries: .*sent"), OCTOPUSH: re.compile("Final report: delivered to 3")}
 COUNTS = {ENCOM: {"sent": 2}, OCTOPUSH: {"delivered": 3}}
 TAKEN = re.compile("is waiting for approval|You already asked for this|will be posted once|Each one gets its own card")
 

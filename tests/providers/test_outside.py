@@ -101,7 +101,7 @@ async def test_it_sends_polls_and_reads_callbacks_without_a_change_in_the_bot(
     await sandbox.until(lambda: "sent 2" in thread_text(sandbox, posted["ts"]))  # by polling
     assert await acme.call_back("m1", "DLVRD") == 200
     assert await acme.call_back("m2", "DLVRD") == 200
-    await sandbox.until(lambda: "Final report: delivered 2" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "Final report: delivered to 2" in thread_text(sandbox, posted["ts"]))
 
 
 async def test_its_capabilities_drive_the_form_the_limits_and_the_list(sandbox: Sandbox, bot: Bot) -> None:

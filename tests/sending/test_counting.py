@@ -182,7 +182,7 @@ async def test_finals_that_an_older_process_did_not_keep_are_found_long_before_t
     await looked(core, 200 * SECOND)
     found = await core.row(row.id)
     assert (found.state, found.finals) == (State.DONE, 2)
-    assert await reported(core, row) == ["delivered 2"]
+    assert await reported(core, row) == ["delivered to 2 of 2 · cost not told"]
 
 
 @pytest.mark.long
@@ -219,7 +219,7 @@ async def test_the_final_report_tells_what_there_is_whatever_the_row_says(core: 
     await core.edit(row, counts={"failed": 7}, finals=-3, accepted_at=core.now - DAY)
     await core.tracker().tick()
     assert (await core.row(row.id)).state is State.DONE
-    assert await reported(core, row) == ["sent 1"]
+    assert await reported(core, row) == ["sent to 1 of 2 in 24 h 0 min · 1 not known · cost not told"]
     await agree(core)
 
 

@@ -58,11 +58,11 @@ def test_whoever_decides_reads_which_broadcast_the_canary_is_and_how_it_fared() 
     card = drawn(counterpart=row(**GONE), counterpart_link=LINK)
     assert "*few* has it. Press *Continue*" in card
     assert "🐤 *B234682* · few · ✅ Sent <!date^" in card
-    assert f"· delivered 3 of 3 · <{LINK}|Open its card>" in card
+    assert f"· 3 of 3 delivered · <{LINK}|Open its card>" in card
 
 
 @pytest.mark.parametrize("size", [None, UNREADABLE])
 def test_of_a_canary_whose_size_nobody_knows_the_deliveries_alone_are_shown(size: int | None) -> None:
     card = drawn(counterpart=row(**GONE | {"size": size}))
-    assert "· delivered 3" in card
-    assert "delivered 3 of" not in card
+    assert "· 3 delivered" in card
+    assert "3 of" not in card

@@ -178,7 +178,7 @@ def test_what_became_of_it_and_a_few_of_its_ids_begin_the_grey_line() -> None:
     first, second, _ = draw_card(done, SHOWING, EN).blocks
     assert "\n" not in first["text"]["text"]
     grey = second["elements"][0]["text"]
-    assert grey.startswith("*Deliveries*: delivered 20 · *Ids*: `22`, `23`, `24` … (+1) · Marketing · ")
+    assert grey.startswith("▓▓▓▓▓▓▓▓▓▓ 20 of 20 delivered · *Ids*: `22–25` (4) · Marketing · ")
 
 
 def test_the_grey_line_holds_everything_else_that_identifies_it() -> None:

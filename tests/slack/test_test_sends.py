@@ -175,7 +175,7 @@ async def test_a_canary_is_shown_before_the_approval_and_continued_by_an_approve
     assert f"First for {first.follows}" in few
     await sandbox.until(lambda: f"🐤 *{first.id}* · team · ✅ Sent" in main_card(sandbox))
     await sandbox.vendors.deliver("octopush", first.ids[0], "DELIVERED")
-    await sandbox.until(lambda: "delivered 3 of 3" in main_card(sandbox))
+    await sandbox.until(lambda: "3 of 3 delivered" in main_card(sandbox))
     assert "|Open its card>" in main_card(sandbox)
     await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.send_now")
     await sandbox.until(lambda: "somebody else must approve" in str(sandbox.acting.ephemerals("U0CLEO")))

@@ -352,7 +352,9 @@ async def test_a_callback_a_thousand_times_is_one_piece_of_news(
     body = json.dumps({"id": "22", "status": "OK", "code": "000"}).encode()
     for _ in range(10):
         assert set(await asyncio.gather(*(call_back(web, sent, body) for _ in range(100)))) == {200}
-    await sandbox.until(lambda: re.search("Deliveries: .*sent 1$", thread_text(sandbox, posted["ts"])))
+    await sandbox.until(
+        lambda: re.search("Deliveries: .*1 of 2 sent · 1 on the way$", thread_text(sandbox, posted["ts"]))
+    )
     await nothing_more(bot)
     assert thread_text(sandbox, posted["ts"]).count("Deliveries:") == 1
     assert (await newest(bot)).counts["sent"] == 1

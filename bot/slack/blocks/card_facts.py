@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from bot.domain import marketing, placeholders, slack_text, sms, suggestions
-from bot.domain.broadcast import Broadcast, describe_counts, fingerprint
+from bot.domain.broadcast import Broadcast, fingerprint
 from bot.domain.clock import SECOND, Micros
 from bot.domain.hours import HoldUntil, Refuse, Verdict
 from bot.domain.i18n import Translatable, Translator
+from bot.domain.id_ranges import IdRange, id_ranges
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import mentions
-from bot.slack.blocks.mrkdwn import Block, literal, quote, section, sentence, spelled, when
+from bot.domain.progress import answers_line, progress_line
+from bot.slack.blocks.mrkdwn import Block, grouped, literal, quote, section, sentence, spelled, when
 from bot.storage.votes import Vote
 from providers.base import AudienceKind, Purpose
-from providers.reading import UNREADABLE
 
 NAMED = 5  # characters that a line names
 IDS = 20  # of the vendor, that a card shows
@@ -247,31 +249,40 @@ def _closed(broadcast: Broadcast, showing: CardContext, words: Translator) -> st
 
 def progress(broadcast: Broadcast, words: Translator) -> list[Block]:
     """Return the vendor's ids and what has become of it, as far as that is known."""
-    lines = [*ids(broadcast, words, IDS), *deliveries(broadcast, words)]
+    lines = [*deliveries(broadcast, words), *ids(broadcast, words, IDS)]
     if broadcast.failure is not None:
         lines.append(sentence(words, broadcast.failure))
     return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
 
 
 def ids(broadcast: Broadcast, words: Translator, most: int) -> Iterator[str]:
-    """Yield so many of the vendor's ids, and how many more there are."""
+    """Yield the vendor's ids, as so many ids and ranges, and how many more ids there are."""
     if broadcast.ids:
-        shown = ", ".join(f"`{quote(id)}`" for id in broadcast.ids[:most])
-        more = f" … (+{len(broadcast.ids) - most})" if len(broadcast.ids) > most else ""
-        yield words("*Ids*: {ids}", ids=shown + more)
+        shown = [*islice(id_ranges(broadcast.ids), most)]
+        left = len(broadcast.ids) - sum(one.number for one in shown)
+        more = f" … (+{grouped(left, words)})" if left else ""
+        yield words("*Ids*: {ids}", ids=", ".join(range_text(one, words) for one in shown) + more)
+
+
+def range_text(ids: IdRange, words: Translator) -> str:
+    """`24–10023 (10,000)`, or an id by itself."""
+    if ids.number == 1:
+        return f"`{quote(ids.first)}`"
+    return f"`{quote(ids.first)}–{quote(ids.last)}` ({grouped(ids.number, words)})"
 
 
 def reached(broadcast: Broadcast, words: Translator) -> Iterator[str]:
-    """Yield how its deliveries stand, of how many people where that is known: `delivered 3 of 3`."""
+    """Yield how its deliveries stand, of how many people where that is known: `3 of 3 delivered`."""
     if broadcast.counts:
-        counts, size = sentence(words, describe_counts(broadcast.counts)), broadcast.size
-        yield counts if size is None or size == UNREADABLE else words("{counts} of {size}", counts=counts, size=size)
+        yield sentence(words, progress_line(broadcast, bar=False))
 
 
 def deliveries(broadcast: Broadcast, words: Translator) -> Iterator[str]:
-    """Yield how many were delivered, and how many were not."""
+    """Yield how many were delivered and how many were not, then how many people answered."""
     if broadcast.counts:
-        yield words("*Deliveries*: {counts}", counts=sentence(words, describe_counts(broadcast.counts)))
+        yield sentence(words, progress_line(broadcast))
+    if (answers := answers_line(broadcast)) is not None:
+        yield f"💬 {sentence(words, answers)}"
 
 
 def whole_text(broadcast: Broadcast, words: Translator) -> list[Block]:

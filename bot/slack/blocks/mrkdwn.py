@@ -11,6 +11,8 @@ from itertools import accumulate
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from babel.numbers import format_decimal
+
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.i18n import Translatable, Translator
@@ -100,7 +102,14 @@ def _safe(name: str, value: str | int | Translatable, words: Translator, zone: s
         return sentence(words, value, zone)
     if name.endswith("_at") and isinstance(value, int):
         return when(value, zone)
+    if name.endswith("_count") and isinstance(value, int):
+        return grouped(value, words)
     return value if name in MENTIONS or isinstance(value, int) else quote(value)
+
+
+def grouped(number: int, words: Translator) -> str:
+    """`10,000`, as the reader's language groups its digits."""
+    return str(format_decimal(number, locale=words.language))
 
 
 def section(markdown: str, block_id: str | None = None) -> Block:

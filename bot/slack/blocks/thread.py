@@ -15,6 +15,7 @@ from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import plain_button
 from bot.slack.blocks.card_facts import BADGES
+from bot.slack.blocks.charts import deliveries_chart
 from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, section, sentence, shortened
 from bot.storage.notes import Note
 from bot.workflow.sentence_parts import REASON
@@ -33,6 +34,7 @@ def thread_note(note: Note, broadcast: Broadcast, words: Translator) -> Post:
     if note.sentence.values.get("asks") == REASON:
         button = plain_button("give_reason", words("Give a reason"), broadcast)
         post = Post(post.text, [*post.blocks, {"type": "actions", "elements": [button]}])
+    post = Post(post.text, [*post.blocks, *deliveries_chart(note.sentence.values, words)])
     return Post(f"{post.text} ({broadcast.id})", post.blocks) if note.aloud else post
 
 

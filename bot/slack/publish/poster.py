@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.i18n import Translatable
 from bot.domain.people import Directory, DirectoryUnavailable
 from bot.slack.blocks import mrkdwn
+from bot.slack.blocks.charts import has_chart, without_charts
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.client import DEAD_TOKEN, UNREACHABLE, error_code, error_name, wait_asked
 from bot.storage import keys, sql
@@ -29,6 +30,7 @@ from bot.storage.database import CommitUncertain, DatabaseBusy
 log = structlog.get_logger(__name__)
 UPDATES, UPDATES_AGAIN = 10, 15  # so many `chat.update` calls per so many seconds: never over 50 in any minute
 PAINT_LEASE = 20.0  # seconds; a call to Slack takes 15 at the most
+CHARTS_AGAIN = 24 * 3600.0  # seconds until a workspace that refused a chart is offered one again
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 
 
@@ -55,6 +57,7 @@ class Poster:
         self.client, self.people, self.lease = client, people, lease
         self.dead: str | None = None
         self._ours_until = 0.0
+        self._no_charts_until = 0.0
         self.updates = AsyncLimiter(UPDATES, UPDATES_AGAIN)
 
     @property
@@ -101,10 +104,12 @@ class Poster:
 
     async def change(self, channel: str, ts: str, post: Post) -> None:
         """Show something else in a message of ours. Raises Later or SlackApiError."""
-        await self.updates.acquire()
-        await self.call(
-            lambda blocks: self.client.chat_update(channel=channel, ts=ts, text=post.text, blocks=blocks), post
-        )
+
+        async def update(blocks: list[mrkdwn.Block] | None) -> AsyncSlackResponse:
+            await self.updates.acquire()
+            return await self.client.chat_update(channel=channel, ts=ts, text=post.text, blocks=blocks)
+
+        await self.call(update, post)
 
     async def delete(self, channel: str, ts: str) -> None:
         """Delete a message of ours. Raises Later or SlackApiError."""
@@ -140,13 +145,32 @@ class Poster:
         """Raises Later for a temporary failure, SlackApiError for any other."""
         if not await self.ours():
             raise Later(1.0)
-        try:
-            return await self._answered(call(post.blocks or None))
-        except SlackApiError as error:
-            if error_code(error) not in BAD_BLOCKS:
-                raise
-            log.error("Slack did not take our blocks", error=error_code(error))
-        return await self._answered(call(post.plainest or None))
+        *others, last = self._drawings(post)
+        for blocks in others:
+            try:
+                answer = await self._answered(call(blocks or None))
+            except SlackApiError as error:
+                if error_code(error) not in BAD_BLOCKS:
+                    raise
+                log.error("Slack did not take our blocks", error=error_code(error))
+                continue
+            if has_chart(post.blocks) and not has_chart(blocks):
+                self._no_charts_until = time.monotonic() + CHARTS_AGAIN
+            return answer
+        return await self._answered(call(last or None))
+
+    def _drawings(self, post: Post) -> Iterator[list[mrkdwn.Block]]:
+        """Yield the blocks, then without their charts if they have any, then in the plainest way.
+
+        Slack brings charts to one workspace after the other. One that has just refused them is not asked each time.
+        """
+        if not has_chart(post.blocks):
+            yield post.blocks
+        elif time.monotonic() >= self._no_charts_until:
+            yield from (post.blocks, without_charts(post.blocks))
+        else:
+            yield without_charts(post.blocks)
+        yield post.plainest
 
     async def _answered(self, asked: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
         """Raises as `call` does."""
