@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po
 from bot.app import Bot
 from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
-from bot.slack.blocks import answers, card_buttons, card_facts, charts, listing, recurring
+from bot.slack.blocks import answers, card_buttons, card_facts, charts, home, listing, recurring
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand
@@ -126,6 +126,7 @@ def in_tables() -> Iterator[str]:
     yield from answers.ACTORS.values()
     yield from (label for label, _ in card_buttons.BUTTONS.values())
     yield from card_buttons.FOLLOW_UPS.values()
+    yield from (*home.SECTIONS.values(), *home.STEPS)
     yield from card_buttons.AFTER_CANARY.values()
     yield from (template for template, _ in ENDINGS.values())
     yield from CHANGED.values()

@@ -13,11 +13,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
 from bot.domain.errors import NotAllowed, StaleVersion
-from bot.domain.i18n import Translator
+from bot.domain.i18n import Translator, translator_for
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, refusals, template_answers
+from bot.slack.blocks.home import facts_seen
 from bot.slack.commands.schedules import Recurring
 from bot.slack.corrections import Corrections
+from bot.slack.home import HomeTab
 from bot.slack.interaction import (
     Body,
     Entrance,
@@ -30,7 +32,7 @@ from bot.slack.interaction import (
     user_of,
 )
 from bot.slack.opened_forms import OpenedForms
-from bot.slack.payload import counted
+from bot.slack.payload import counted, part
 from bot.slack.replies import WithFacts, reply_privately, respond
 from bot.slack.template_forms import TemplateForms
 from bot.workflow.audiences import Audiences
@@ -54,9 +56,21 @@ class Pressed:
         self.version = counted(version)
         self.person, self.client, self.words = done.person, done.client, done.words
         self.channel, self.trigger = done.channel, done.trigger
-        ts = message_of(body)
-        drawing = card_buttons.drawing_of(str(action.get("block_id") or ""))
-        self.sight = Sight(self.channel, ts, Drawing(*drawing) if drawing else None)
+        self.in_view = part(body, "view")  # the one that it was pressed in, if that is no message
+        self.sight = self._sight(message_of(body), str(action.get("block_id") or ""))
+
+    def _sight(self, ts: str, block_id: str) -> Sight:
+        """Return what they saw: a card, or a view, which keeps what it showed."""
+        if self.in_view:
+            return Sight("", "", facts=facts_seen(self.in_view, self.id, self.version))
+        drawing = card_buttons.drawing_of(block_id)
+        return Sight(self.channel, ts, Drawing(*drawing) if drawing else None)
+
+    async def open(self, view: dict[str, Any]) -> None:
+        """Open a form; above the view that the button is in, if it is in one that can be closed."""
+        above = self.in_view.get("type") == "modal"
+        show = self.client.views_push if above else self.client.views_open
+        await show(trigger_id=self.trigger, view=view)
 
     def asks_in(self, row: Broadcast) -> str:
         """Return the channel to ask in.
@@ -92,10 +106,12 @@ class Buttons:
         recurring: Recurring,
         with_facts: WithFacts,
         redrawn: Mapping[str, Redraw],
+        home: HomeTab,
     ) -> None:
         self.workflow, self.audiences, self.clock, self.entrance = workflow, audiences, clock, entrance
         self.redrawn = redrawn
         self.recurring, self.templates, self.with_facts = recurring, TemplateForms(workflow), with_facts
+        self.home = home
         self.opened, self.corrections = OpenedForms(workflow, clock), Corrections(workflow, clock, with_facts)
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -118,14 +134,18 @@ class Buttons:
         The answer may take Slack longer than the acknowledgement may wait.
         """
         of = str(action.get("action_id")).partition(".")[0]
-        if of not in ("broadcast", "reminder"):
+        if of not in ("broadcast", "reminder", "home"):
             return None
+        entered: list[Interaction] = []
 
         redraw = self.redrawn.get(str(action.get("action_id")).rpartition(".")[0])
 
         async def press(done: Interaction) -> mrkdwn.Post | None:
+            entered.append(done)
             if redraw is not None:
                 return await redraw(str(action.get("value") or ""), done)
+            if of == "home":
+                return await self.home.pressed(action, done)
             if of == "reminder":
                 await self.recurring.pressed(body, action, done)
             elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
@@ -136,21 +156,28 @@ class Buttons:
                 await self._do(Pressed(body, action, done))
             return None
 
-        channel, user = channel_of(body), user_of(body)
+        channel, user, words = channel_of(body), user_of(body), translator_for(None)
         try:
             told = await self.entrance.enter(body, client, press, fresh=True)
         except Refused as refused:
             if refused.error is None:
                 return respond(body, self.audiences.settings.slack_api_url, mrkdwn.lines(refused.lines, refused.words))
             text = " ".join(refused.lines)
-            told, redraw = mrkdwn.Post(text, [mrkdwn.section(text)]), None
+            told, redraw, words = mrkdwn.Post(text, [mrkdwn.section(text)]), None, refused.words
         if redraw is not None and told:
             return respond(body, self.audiences.settings.slack_api_url, told, replaces=True)
+        if self.home.is_about(body):
+            done = next(iter(entered), None)
+            changed = card_buttons.press_of(action)[0] in self.DIRECT
+            words = done.words if done else words
+            return await self.home.answer(body, client, told, done, words, changed=changed)
         return reply_privately(client, channel or user, user, told) if told else None
 
     async def _do(self, pressed: Pressed) -> None:
         workspace = pressed.person.workspace
-        if pressed.name == Action.REJECT:
+        if pressed.name == "look":
+            await pressed.open(await self.home.look(pressed.id, pressed.person, pressed.words))
+        elif pressed.name == Action.REJECT:
             await self._ask_about(pressed, Action.REJECT, forms.reject_form)
         elif pressed.name == "give_reason":
             await self._ask_for_a_reason(pressed)
@@ -178,7 +205,7 @@ class Buttons:
         if (row.state, action) not in TRANSITIONS:
             raise StaleVersion(row)
         await self.workflow.may(action, pressed.person, row)
-        await pressed.client.views_open(trigger_id=pressed.trigger, view=form(row, pressed.words))
+        await pressed.open(form(row, pressed.words))
 
     async def _ask_for_a_reason(self, pressed: Pressed) -> None:
         """Open the form for the reason of a rejection that had none."""
@@ -187,7 +214,7 @@ class Buttons:
             raise StaleVersion(row)
         await self.workflow.may(Action.REJECT, pressed.person, row)
         form = forms.reject_form(row, pressed.words, after=True)
-        await pressed.client.views_open(trigger_id=pressed.trigger, view=form)
+        await pressed.open(form)
 
     async def _ask_to_close(self, pressed: Pressed) -> None:
         """Open the form that closes the review of what went out without approval."""
@@ -195,7 +222,7 @@ class Buttons:
         if not row.review_open:
             raise StaleVersion(row)
         await self.workflow.reviews.may_close(pressed.person, row)
-        await pressed.client.views_open(trigger_id=pressed.trigger, view=break_glass.review_form(row, pressed.words))
+        await pressed.open(break_glass.review_form(row, pressed.words))
 
     async def _edit(self, pressed: Pressed) -> None:
         """Open the form filled with the broadcast, or with the draft, which its writer alone can open."""
@@ -207,7 +234,7 @@ class Buttons:
 
     async def _open(self, form: forms.Form, pressed: Pressed) -> None:
         form = await self.with_facts(form, pressed.person, pressed.words)
-        await pressed.client.views_open(trigger_id=pressed.trigger, view=forms.compose(form, pressed.words))
+        await pressed.open(forms.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:
         """Open the form with its planned start if that is still possible, else the next start that the hours allow."""
@@ -219,7 +246,7 @@ class Buttons:
         wanted += -wanted % ROUND
         start = self.audiences.outlook(row, wanted).opens or wanted
         form = forms.replan_form(row, start, pressed.words, closed=start != wanted)
-        await pressed.client.views_open(trigger_id=pressed.trigger, view=form)
+        await pressed.open(form)
 
     async def _follow_up(self, pressed: Pressed) -> None:
         """Open the form for a new broadcast by this person, with the old text. It needs its own approval."""

@@ -65,12 +65,15 @@ class FormHandlers:
         }
 
     async def submitted(self, ack: AsyncAck, body: Body, view: View, client: AsyncWebClient) -> None:
-        """Handle a submitted form. It closes if all is well, else it shows what is wrong under each field."""
+        """Handle a submitted form. If all is well it closes, with what it was opened from, else it shows what is wrong.
+
+        What is wrong is shown under each field.
+        """
         errors = await self._errors(body, view, client)
         if errors:
             await ack(response_action="errors", errors=errors)
         else:
-            await ack()
+            await ack(response_action="clear")  # also the view under it, from which it was opened
 
     async def _errors(self, body: Body, view: View, client: AsyncWebClient) -> dict[str, str]:
         form = self.forms.get(str(view.get("callback_id")))

@@ -26,6 +26,7 @@ from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
 from bot.slack.forms import FormHandlers, last_input
+from bot.slack.home import HomeTab
 from bot.slack.interaction import ELSEWHERE, Body, Entrance, workspace_of
 from bot.slack.live_form import LiveForm
 from bot.slack.measured import MeasuredApp
@@ -57,8 +58,9 @@ class Listeners:
         self.live = LiveForm(workflow, clock, entrance, showing_of)
         self.commands = Commands(*parts, showing_of, entrance, recurring, self.live.with_facts, examine)
         self.forms = FormHandlers(*parts, entrance, self.live.done)
-        redrawn = self.commands.broadcasts.redrawn
-        self.buttons = Buttons(workflow, workflow.audiences, clock, entrance, recurring, self.live.with_facts, redrawn)
+        self.home, facts = HomeTab(workflow, clock, entrance, showing_of, self.commands), self.live.with_facts
+        redrawn, audiences = self.commands.broadcasts.redrawn, workflow.audiences
+        self.buttons = Buttons(workflow, audiences, clock, entrance, recurring, facts, redrawn, self.home)
         self.reactions = Reactions(*parts, entrance.ours)
         self.type_ahead = TypeAhead(workflow, entrance)
 
@@ -169,6 +171,9 @@ def _route(app: AsyncApp) -> None:
     async def happened(context: AsyncBoltContext, ack: AsyncAck, body: Body, event: Body, client: SlackClient) -> None:
         await _listeners(context).reactions.happened(ack, body, event, client)
 
+    async def home_opened(context: AsyncBoltContext, ack: AsyncAck, body: Body, event: Body) -> None:
+        await _listeners(context).home.opened(ack, body, event)
+
     async def suggest(context: AsyncBoltContext, ack: AsyncAck, body: Body) -> None:
         await _listeners(context).type_ahead.suggest(ack, body)
 
@@ -176,6 +181,7 @@ def _route(app: AsyncApp) -> None:
     app.view(ANY)(submitted)
     app.view_closed(ANY)(acknowledge)  # nothing depends on it
     app.action(ANY)(acted)
+    app.event("app_home_opened")(home_opened)
     app.event(ANY)(happened)
     app.options(ANY)(suggest)
     app.shortcut(ANY)(acknowledge)

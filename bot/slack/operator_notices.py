@@ -140,6 +140,7 @@ class OperatorNotices:
             return
         if check.credit is None:
             return
+        await self.database.write(lambda c: keys.keep_credit(c, name, shown(check), self.clock()))
         cost = await self.database.read(lambda c: last_cost(c, self.workspace(), name))
         low = is_low(check, account.settings, cost)
         await self.record([self._of_account("credit", name, low, (CREDIT_LOW, CREDIT_ENOUGH), shown(check))])
@@ -166,7 +167,7 @@ class OperatorNotices:
             if condition.began is not None:
                 self._post(connection, f"{condition.name}:{now}", condition.began, now)
         elif condition.code is None and known is not None:
-            keys.close_notice(connection, condition.name)
+            keys.close_notice(connection, condition.name, now)
             log.warning("what was in trouble works again", what=condition.name)
             ended = filled(condition.ended, from_at=known.at, code=known.code)
             self._post(connection, f"{condition.name}:{known.at}:ended", ended, now)

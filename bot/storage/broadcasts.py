@@ -27,7 +27,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, Hold, State
 from bot.domain.schedule import Digest
-from bot.storage import news
+from bot.storage import homes, news
 from bot.storage.audit import to_audit_row, write_audit
 from bot.storage.broadcast_rows import (
     CHANGE,
@@ -221,6 +221,8 @@ def add(connection: Connection, broadcast: Broadcast, *, draw: bool, notes: Iter
     add_notes(connection, broadcast, broadcast.created_at, notes)
     at, actor = broadcast.created_at, broadcast.requester
     record(connection, [TakenStep(Action.SUBMIT, actor, None, at, at, broadcast)])
+    if not draw:  # else its card stirs them
+        homes.stir(connection, broadcast.workspace, at)
 
 
 def move(
@@ -254,6 +256,9 @@ def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
     for step, moved in taken:
         news.spread(connection, moved, step.action, step.actor, step.at, step.notes)
     record(connection, (_taken(step, moved) for step, moved in taken))
+    for step, moved in taken:
+        if State.DRAFT in (step.seen_as.state, moved.state):  # it may have no card
+            homes.stir(connection, moved.workspace, step.at)
     return [moved for _, moved in taken]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, case, cast, exis
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import Hold, State
+from bot.storage import homes
 from bot.storage.broadcast_rows import SHOWN, UNDERSTOOD, in_states, read_broadcasts, understood
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.outbox import unstumbled
@@ -70,6 +71,7 @@ def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, sta
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
     newer = broadcasts.c.revision != broadcast.revision
     connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=stale_at)))
+    homes.stir(connection, broadcast.workspace, again_at)
 
 
 def draw_waiting_again(connection: Connection, workspace: str, at: Micros, after: str) -> str | None:

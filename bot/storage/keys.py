@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, select, update
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
+from bot.storage import homes
 from bot.storage.sql import IN_A_STATEMENT, alone, insert_ignoring, read_pair
 from bot.storage.tables import kept, seen
 
@@ -120,6 +121,7 @@ def resumed_at(connection: Connection, workspace: str) -> Micros:
 def set_paused(connection: Connection, workspace: str, by: str | None, at: Micros) -> None:
     """Pause all sending of this workspace. `by`: the admin; None resumes."""
     keep(connection, f"pause:{workspace}", by or "", at)
+    homes.stir(connection, workspace, at)
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,24 @@ def open_notices(connection: Connection) -> dict[str, Notice]:
 
 def open_notice(connection: Connection, name: str, code: str, at: Micros) -> None:
     keep(connection, f"notice:{name}", code, at)
+    homes.stir(connection, None, at)
 
 
-def close_notice(connection: Connection, name: str) -> None:
+def close_notice(connection: Connection, name: str, at: Micros) -> None:
     connection.execute(kept.delete().where(kept.c.name == f"notice:{name}"))
+    homes.stir(connection, None, at)
+
+
+def keep_credit(connection: Connection, account: str, credit: str, at: Micros) -> None:
+    """Remember the credit of an account, with its unit, as the vendor last told it."""
+    keep(connection, f"credit:{account}", credit, at)
+
+
+def credits_of(connection: Connection, accounts: Sequence[str]) -> dict[str, str]:
+    """The credit of each of these accounts whose vendor has told it."""
+    names = [f"credit:{account}" for account in accounts]
+    found = connection.execute(select(kept.c.name, kept.c.value).where(kept.c.name.in_(names)))
+    return {row.name.removeprefix("credit:"): row.value for row in found}
 
 
 def keep_form(

@@ -40,7 +40,7 @@ from bot.storage.campaigns import RECALLS_WAITED_FOR
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.notes import Note, add_notes
 from bot.storage.sql import AT_PARAMETER, any_of, but, micros_parameter, scope_of, within
-from bot.storage.tables import broadcasts, leftovers, notes, posts, seen
+from bot.storage.tables import broadcasts, homes, leftovers, notes, posts, seen
 
 AT_ONCE = 100  # rows that one transaction takes at most, so that it ends soon even if the database is far away
 
@@ -88,6 +88,7 @@ _SHOWING_WAITS = any_of(
     select(notes.c.seq).where(notes.c.post_at <= AT_PARAMETER, within(notes)),
     select(posts.c.seq).where(posts.c.post_at <= AT_PARAMETER, within(posts)),
     select(posts.c.seq).where(posts.c.draw_at <= AT_PARAMETER, within(posts)),
+    select(homes.c.person).where(homes.c.draw_at <= AT_PARAMETER, within(homes)),
 )
 
 
@@ -125,7 +126,7 @@ def lapsed_waits(connection: Connection, at: Micros, forgotten: Micros) -> bool:
 
 
 def showing_waits(connection: Connection, at: Micros) -> bool:
-    """Whether there is a card to draw, or a note or a message to post."""
+    """Whether there is a card or a Home to draw, or a note or a message to post."""
     return bool(connection.execute(_SHOWING_WAITS, {"at": at, **scope_of(connection)}).scalar_one())
 
 

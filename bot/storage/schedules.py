@@ -27,6 +27,7 @@ from bot.domain.lifecycle import (
     ScheduleState,
 )
 from bot.domain.schedule import Kind, Schedule, StandingApproval
+from bot.storage import homes
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import alone, but, check_instant, in_scope, known_words, read_each, read_one
 from bot.storage.tables import SHAPE, schedules
@@ -98,7 +99,7 @@ def understood(connection: Connection) -> ColumnElement[bool]:
     return and_(UNDERSTOOD, readable, in_scope(connection, schedules))
 
 
-def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:
+def read_schedules(connection: Connection, statement: Executable) -> list[Schedule]:
     """Return those that can be read. One that cannot is put off for a while and does not block the others."""
     return read_each(connection, statement, _to_schedule, "schedule", "id")
 
@@ -119,11 +120,12 @@ def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedul
     here, same = schedules.c.workspace == schedule.workspace, schedules.c.key == schedule.key
     lately = and_(LIVING, schedules.c.owner == schedule.owner, schedules.c.created_at >= since)
     for like in (same, lately):
-        for found in _schedules(connection, select(schedules).where(here, like, understood(connection))):
+        for found in read_schedules(connection, select(schedules).where(here, like, understood(connection))):
             if found.key == schedule.key or found.wish == schedule.wish:
                 return found
     fields = {field.name: getattr(schedule, field.name) for field in dataclasses.fields(Schedule)}
     connection.execute(insert(schedules).values(**_to_row(fields)))
+    homes.stir(connection, schedule.workspace, schedule.created_at)
     return schedule
 
 
@@ -139,25 +141,25 @@ def listed(connection: Connection, workspace: str, kind: Kind) -> list[Schedule]
     """All that have not ended, by their next occurrence; those without one come last."""
     here = and_(schedules.c.workspace == workspace, LIVING, understood(connection))
     order = schedules.c.next_at.is_(None), schedules.c.next_at, schedules.c.created_at
-    return _schedules(connection, select(schedules).where(here, schedules.c.kind == kind).order_by(*order))
+    return read_schedules(connection, select(schedules).where(here, schedules.c.kind == kind).order_by(*order))
 
 
 def all_living(connection: Connection, kind: Kind) -> list[Schedule]:
     """Every schedule of a kind that has not ended, of every workspace."""
     living = and_(LIVING, schedules.c.kind == kind, understood(connection))
-    return _schedules(connection, select(schedules).where(living))
+    return read_schedules(connection, select(schedules).where(living))
 
 
 def due(connection: Connection, kind: Kind, at: Micros, limit: int) -> list[Schedule]:
     """Active schedules of a kind whose next occurrence is not after this instant, the longest waiting first."""
     waiting = and_(ACTIVE, schedules.c.kind == kind, schedules.c.next_at <= at, understood(connection))
-    return _schedules(connection, select(schedules).where(waiting).order_by(schedules.c.next_at).limit(limit))
+    return read_schedules(connection, select(schedules).where(waiting).order_by(schedules.c.next_at).limit(limit))
 
 
 def awake(connection: Connection, at: Micros, limit: int) -> list[Schedule]:
     """Schedules whose pause is over."""
     statement = select(schedules).where(PAUSED, schedules.c.paused_until <= at, understood(connection))
-    return _schedules(connection, statement.limit(limit))
+    return read_schedules(connection, statement.limit(limit))
 
 
 def move(
@@ -185,6 +187,8 @@ def _change(connection: Connection, seen_as: Schedule, values: Mapping[str, Any]
     )
     values = {**values, "version": seen_as.version + 1}
     row = connection.execute(update(schedules).where(as_seen).values(**values).returning(schedules)).mappings().first()
+    if row:
+        homes.stir(connection, seen_as.workspace, row["changed_at"])
     return _to_schedule(row) if row else None
 
 

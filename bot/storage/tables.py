@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0015"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0016"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -157,6 +157,18 @@ _index(
     broadcasts.c.target,
     broadcasts.c.created_at,
     where=GOING,
+)
+# What a board shows, in its order: what waits, what goes out, and one person's drafts.
+_index(
+    "ix_broadcasts_board",
+    *(broadcasts.c.workspace, broadcasts.c.state, broadcasts.c.changed_at, broadcasts.c.id),
+    where=LIVING,
+)
+_index("ix_broadcasts_planned", broadcasts.c.workspace, broadcasts.c.due, broadcasts.c.id, where="state = 'scheduled'")
+_index(
+    "ix_broadcasts_drafts",
+    *(broadcasts.c.workspace, broadcasts.c.requester, broadcasts.c.changed_at, broadcasts.c.id),
+    where="state = 'draft'",
 )
 Index("ix_broadcasts_changed", broadcasts.c.workspace, broadcasts.c.changed_at)
 _index("ix_broadcasts_ended", broadcasts.c.changed_at, broadcasts.c.workspace, broadcasts.c.id, where=ENDED)
@@ -366,6 +378,7 @@ Index(
     postgresql_where=text("state = 'active'"),
 )
 Index("ix_schedules_state", schedules.c.workspace, schedules.c.state)
+_index("ix_schedules_board", schedules.c.workspace, schedules.c.created_at, schedules.c.id, where="state <> 'ended'")
 Index(
     "ix_schedules_paused",
     schedules.c.paused_until,
@@ -435,6 +448,23 @@ Index(
 
 _index("ix_posts_about", posts.c.workspace, posts.c.about, where="about IS NOT NULL")
 _index("ix_posts_draw", posts.c.draw_at, where="draw_at IS NOT NULL")
+
+homes = Table(
+    "homes",
+    metadata,
+    Column("workspace", String(32), primary_key=True),
+    Column("person", String(32), primary_key=True),
+    Column("channel", String(32)),  # their direct message with the bot
+    Column("first_at", BigInteger, nullable=False),  # when they first opened it
+    Column("opened_at", BigInteger, nullable=False),
+    Column("draw_at", BigInteger, nullable=False),
+    Column("drawn_at", BigInteger, nullable=False),  # 0: not yet
+    Column("revision", Integer, nullable=False),
+    Column("hash", String(64)),  # Slack's, of the view that it shows
+    Column("digest", String(64)),  # ours, of the same
+    Column("pages", JSON, nullable=False),  # of each section: the places where its pages begin
+)
+Index("ix_homes_draw", homes.c.draw_at)
 
 templates = Table(
     "templates",

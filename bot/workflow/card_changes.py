@@ -31,15 +31,19 @@ class CardChanges:
         as changed.
         """
         card, facts = cards.card_of(connection, current), self.audiences.facts(current, self.clock())
+        if on_card.facts is not None:  # a view shows what it showed when it was opened, whatever the card shows now
+            return None if within(on_card.facts, facts) else self._changed(current, on_card.facts, facts)
         if card is not None and not on_card.is_of(card):
             return CardChanged(current, ())
         if card is not None and not on_card.is_older(card) and _shows(card, current, facts):
             return None
         shown = card.facts if card is not None else None
         cards.draw_again(connection, current, self.clock())
-        changes = [*describe_changes(shown or {}, facts)]
-        misfit = self.audiences.misfit(current)
-        if misfit is not None and str(misfit) != (shown or {}).get("misfit"):
+        return self._changed(current, shown or {}, facts)
+
+    def _changed(self, current: Broadcast, shown: Mapping[str, Any], facts: Mapping[str, Any]) -> CardChanged:
+        changes, misfit = [*describe_changes(shown, facts)], self.audiences.misfit(current)
+        if misfit is not None and str(misfit) != shown.get("misfit"):
             changes.append(misfit)
         return CardChanged(current, tuple(changes))
 

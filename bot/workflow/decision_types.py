@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import Micros
@@ -23,13 +24,15 @@ class Drawing(NamedTuple):
 class Sight:
     """The message on which somebody decided, and how it looked to them.
 
-    `drawing`: the one they pressed. `at`: when they reacted. None: they did not decide that way.
+    `drawing`: the one they pressed. `at`: when they reacted. `facts`: those in a view that they opened, instead of a
+    card. None: they did not decide that way.
     """
 
     channel: str
     ts: str
     drawing: Drawing | None = None
     at: Micros | None = None
+    facts: Mapping[str, Any] | None = None
 
     def is_of(self, card: Card) -> bool:
         """Whether this card is the message. Slack always names one; a payload without it counts as this card."""

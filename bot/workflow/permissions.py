@@ -46,6 +46,14 @@ class Permissions:
             await self.audit_refusal(person, action, error.sentence.template, broadcast)
             raise
 
+    async def can(self, action: Action, person: Person, broadcast: Broadcast) -> bool:
+        """Whether this person may do this to it. Raises DirectoryUnavailable if Slack does not say."""
+        try:
+            await self._checks[action](person, broadcast)
+        except NotAllowed:
+            return False
+        return True
+
     async def may_see(self, person: Person, broadcast: Broadcast) -> bool:
         """Whether this person may read it.
 

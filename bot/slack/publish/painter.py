@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translator
 from bot.slack.publish.cards import LONGEST_PAUSE, Cards, ShowingOf
+from bot.slack.publish.homes import Homes
 from bot.slack.publish.outbox import Outbox
 from bot.slack.publish.poster import Later, Poster
 from bot.slack.publish.threads import Threads
@@ -23,17 +24,18 @@ class Painter:
         self.poster, self.database, self.clock = poster, poster.database, poster.clock
         self.cards = Cards(poster, workflow, showing_of, words)
         self.threads, self.outbox = Threads(poster, words), Outbox(poster, words)
+        self.homes = Homes(poster, workflow)
         self._quiet_until: dict[Callable[[], Awaitable[None]], Micros] = {}
 
     async def paint(self) -> None:
-        """Post the new cards, redraw the outdated ones, then post the waiting notes and other messages.
+        """Post the new cards, redraw the outdated ones, post the waiting notes and other messages, then draw Homes.
 
         Work that Slack is too busy for waits, and the rest goes on.
         """
         if not await self.database.read(self._waits) or not await self.poster.ours():
             return
         told = self.threads.post_notes, self.outbox.post_posts, self.outbox.news.redraw
-        for work in (self.cards.post_cards, self.cards.redraw_cards, *told):
+        for work in (self.cards.post_cards, self.cards.redraw_cards, *told, self.homes.draw_homes):
             if self.clock() < self._quiet_until.get(work, 0):
                 continue
             try:
