@@ -17,10 +17,11 @@ import click
 from bot.domain.errors import CannotStart
 from sandbox.child import Child
 from sandbox.server import Sandbox
+from sandbox.serving import bound
 from sandbox.stage import Stage
 
 
-def demo_settings(path: Path, port: int, doors: Mapping[str, int]) -> None:
+def demo_settings(path: Path, port: int, bot_port: int, doors: Mapping[str, int]) -> None:
     """Write the demo's settings file, which is like any other. The bot does not know that it is a demo.
 
     `doors`: the ports of the vendors.
@@ -28,18 +29,19 @@ def demo_settings(path: Path, port: int, doors: Mapping[str, int]) -> None:
     text = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
     for vendor, door in doors.items():
         text = text.replace(f":PORT/vendors/{vendor}", f":{door}/vendors/{vendor}")
-    text = text.replace("BOT_PORT", str(_port_of_bot(path))).replace("PORT", str(port))
+    text = text.replace("BOT_PORT", str(bot_port)).replace("PORT", str(port))
     path.write_text(text, encoding="utf-8")
 
 
-def _port_of_bot(path: Path) -> int:
-    """The port that it had in an earlier demo, where the vendors call it back, or else a free one."""
+def _hold_port_of_bot(path: Path) -> socket.socket:
+    """Hold the port that it had in an earlier demo, where the vendors call it back, or else a free one.
+
+    The bot listens on it all the same, and nobody else takes it while the bot is dead.
+    """
     known = re.search(r'^public_url = ".*:(\d+)"$', path.read_text(encoding="utf-8"), re.M) if path.exists() else None
     for port in (int(known[1]) if known else 0, 0):
-        with suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
+        with suppress(OSError):
+            return bound("127.0.0.1", port)
     raise CannotStart("This machine has no free port left.")
 
 
@@ -54,9 +56,11 @@ async def run_demo(data: Path, port: int) -> int:
     stage = Stage(sandbox, bot, data / "bellcrier-workspace.json")
     await _open(stage, port)
     try:
-        demo_settings(settings, sandbox.port, {name: door.port for name, door in stage.doors.items()})
-        await bot.start(str(stage.clock.ahead))
-        return await _until_stopped(sandbox, bot, stop)
+        with _hold_port_of_bot(settings) as held:
+            doors = {name: door.port for name, door in stage.doors.items()}
+            demo_settings(settings, sandbox.port, held.getsockname()[1], doors)
+            await bot.start(str(stage.clock.ahead))
+            return await _until_stopped(sandbox, bot, stop)
     finally:
         await bot.stop()
         await stage.close()

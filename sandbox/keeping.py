@@ -18,7 +18,7 @@ from sandbox.world import Channel, Json, World
 
 SOON = 0.2  # seconds after a change; several become one writing
 OF_WORLD: Mapping[str, Any] = MappingProxyType(
-    {"channels": dict[str, Channel], "ephemerals": dict[str, list[Json]], "last_ts": int}
+    {"channels": dict[str, Channel], "ephemerals": dict[str, list[Json]], "homes": dict[str, Json], "last_ts": int}
 )
 OF_OFFICE: Mapping[str, Any] = MappingProxyType({"ledger": list[Accepted]})
 

@@ -58,7 +58,7 @@ class Stage:
     async def close(self) -> None:
         self.keeping.write()
         for door in self.doors.values():
-            await door.close()
+            await door.give_up()
 
     def changed(self) -> None:
         self.sandbox.world.publish("stage", {})

@@ -17,6 +17,7 @@ from zlib import crc32
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from playwright.async_api import Browser
 
 from bot.app import Bot
 from bot.domain.clock import Clock, now
@@ -25,6 +26,7 @@ from bot.storage.database import Database
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from sandbox.server import Sandbox
+from tests.support.browsers import chromium
 from tests.support.canaries import Canaries
 from tests.support.core import Core, MakeCore
 from tests.support.ground import (
@@ -167,6 +169,12 @@ async def start_bot(bot_port: int, tmp_path: Path, sqlite_schema: Path) -> Async
 async def bot(sandbox: Sandbox, start_bot: StartBot) -> Bot:
     """The bot over Socket Mode, with the demo's settings."""
     return await start_bot(sandbox)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page
 
 from bot.app import Bot
 from bot.domain.i18n import LANGUAGES, Translator, translator_for
@@ -83,20 +81,6 @@ async def test_octopush_tells_who_got_it_and_the_broadcast_is_done(sandbox: Sand
 
 
 # --- in a real browser -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        message = "NO BROWSER: the page is not tested. Install Chromium (Debian: apt install chromium)."
-        if os.environ.get("BELLCRIER_NEEDS_BROWSER"):
-            pytest.fail(message)
-        pytest.skip(message)  # a browser is not a Python package; `.ci/run` installs one and sets the variable above
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=path)
-        yield opened
-        await opened.close()
 
 
 async def open_page(browser: Browser, sandbox: Sandbox, me: str, said: list[str]) -> Page:
