@@ -104,7 +104,7 @@ class Bot:
             PeriodicTask(Task.OPERATOR, 10.0, self.self_check.look if self.many else self.operator.tick),
             PeriodicTask(Task.SEAL_AUDIT, 10.0, AuditSeals(self.root).tick),
             PeriodicTask(Task.RETENTION, 60.0, Retention(self.root).tick),
-            *([PeriodicTask(Task.WORKSPACES, 10.0, lambda: self.workspaces.refresh())] if self.many else []),
+            PeriodicTask(Task.WORKSPACES, 5.0, lambda: self.workspaces.refresh()),
             *([PeriodicTask(Task.HEARTBEAT, EVERY, self.heartbeat.beat)] if self.heartbeat else []),
         )
 
@@ -120,6 +120,7 @@ class Bot:
             clock=self.clock,
             monotonic=self.monotonic,
             on_receipts=lambda owners: self.watch.count_receipts(owners),
+            on_settings=lambda: self.workspaces.changed(),
         )
 
     def _client(self, timeout: int) -> SlackClient:

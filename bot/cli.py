@@ -13,7 +13,17 @@ import click
 
 from bot.cli_data import db, export
 from bot.cli_erase import erase
-from bot.shell import FINE, USAGE, WRONG, config_option, fail, group_config_option, guarded, settings_from
+from bot.shell import (
+    FINE,
+    USAGE,
+    WRONG,
+    config_option,
+    fail,
+    group_config_option,
+    guarded,
+    on_database,
+    settings_from,
+)
 
 if TYPE_CHECKING:
     from bot.config.settings import Settings
@@ -166,14 +176,54 @@ def config_init(config: Path | None, force: bool) -> None:
 @config_option
 @guarded
 def config_show(config: Path | None) -> None:
-    """Show the effective settings, secrets masked."""
+    """Show the effective settings, secrets masked, and what admins changed in Slack."""
     import json
 
     from bot.config.masking import masked
     from providers import registry as known
 
     models = {name: vendor.Settings for name, vendor in known.providers().items()}
-    click.echo(json.dumps(masked(settings_from(config), models), indent=2, ensure_ascii=False))
+    settings = masked(settings_from(config), models)
+    if set_in_slack := _set_in_slack(config):
+        settings["set_in_slack"] = set_in_slack
+    click.echo(json.dumps(settings, indent=2, ensure_ascii=False))
+
+
+def _set_in_slack(config: Path | None) -> dict[str, Any]:
+    """What stands in place of the file's settings, by workspace. Nothing if there is no database that can tell."""
+    from bot.config.load import sqlite_file
+    from bot.domain.clock import moment
+    from bot.storage.own_settings import all_own_settings
+
+    file = sqlite_file(settings_from(config))
+    if file is not None and not file.exists():
+        return {}
+    try:
+        found = on_database(config, all_own_settings)
+    except Exception as error:
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        click.echo(f"bellcrier: the database does not tell what admins changed in Slack ({reason}).", err=True)
+        return {}
+    return {
+        id: {**one.settings, "changed_by": one.changed_by, "changed_at": f"{moment(one.changed_at):%Y-%m-%dT%H:%M:%SZ}"}
+        for id, one in found.items()
+        if one.settings
+    }
+
+
+@config.command("reset")
+@config_option
+@click.argument("workspace")
+@guarded
+def config_reset(config: Path | None, workspace: str) -> None:
+    """Take back what the admins of a workspace changed in Slack."""
+    from bot.domain.clock import now
+    from bot.storage.own_settings import reset_own_settings
+
+    names = on_database(config, lambda c: reset_own_settings(c, workspace, now()), alone=True)
+    if not names:
+        fail(f"Nothing was changed in Slack for {workspace}. `bellcrier config show` names what was.")
+    click.echo(f"These are the file's again in {workspace}: {', '.join(names)}.")
 
 
 @main.command()

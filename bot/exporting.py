@@ -72,6 +72,7 @@ DEEDS: Mapping[str, str] = {
     "resume_all": "resumed all sending",
     "away": "was away, with a delegate",
     "back": "was back",
+    "settings": "changed the settings of the workspace",
     "approve_template": "approved a template",
     "withdraw_template": "withdrew the approval of a template",
     "schedule_broadcast": "scheduled the recurring broadcast {it}",

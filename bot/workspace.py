@@ -1,14 +1,17 @@
-"""One workspace of Slack: everything that serves it, and nothing that serves another."""
+"""One workspace of Slack: everything that serves it and nothing that serves another, and what takes over from it."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
 
+import structlog
 from slack_bolt.authorization import AuthorizeResult
 
 from bot.adapters import all_placeholders
+from bot.config.own_settings import Unsuitable
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings
 from bot.core import build_core
@@ -27,10 +30,15 @@ from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.publish.troubles import Troubles
 from bot.storage import keys
+from bot.storage.own_settings import OwnSettings
 from bot.storage.scoped import WorkspaceDatabase
 from bot.workflow.followers import followers_in
 
+log = structlog.get_logger(__name__)
+
 POSTING_TIMEOUT = 15
+Begin = Callable[[Scheduler], None]  # called with the ticks of a workspace before they begin
+RESET = "`bellcrier config reset {id}` takes it back."
 Tell = Callable[[str, tuple[str, ...]], None]
 
 
@@ -38,13 +46,20 @@ class Workspace:
     """The core, the listeners, the painters and the ticks of one workspace, over its own view of the database.
 
     `runtime`: its settings and accounts, over the whole `database`; `patience`: seconds that Slack may take inside a
-    listener; `tell`: tells the other processes of its tasks that have work; `on_call` is told of calls to Slack. Its
-    `id` is "" until `introduce`.
+    listener; `tell`: tells the other processes of its tasks that have work; `on_call` is told of calls to Slack; `own`:
+    what its admins changed in the settings, if that is known. Its `id` is "" until `introduce`.
     """
 
     def __init__(
-        self, runtime: Runtime, database: WorkspaceDatabase, patience: float, tell: Tell, on_call: OnCall
+        self,
+        runtime: Runtime,
+        database: WorkspaceDatabase,
+        patience: float,
+        tell: Tell,
+        on_call: OnCall,
+        own: OwnSettings | None = None,
     ) -> None:
+        self.own = own
         self.settings, self.database, self.tell, self.root = runtime.settings, database, tell, runtime
         self.runtime = replace(runtime, database=database, wake=self.wake)
         self.authorized: AuthorizeResult | None = None
@@ -137,6 +152,84 @@ class Workspace:
         if self.scheduler.started:
             await self.scheduler.stop(patience)
             await self.poster.let_go()
+
+
+class Successors:
+    """Lets one take over from another: it answers at once, and works when the sends of the other are over.
+
+    Never do two work for one workspace in one process. `sending`: seconds that sends in flight have.
+    """
+
+    def __init__(self, sending: float) -> None:
+        self.sending = sending
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._complained: set[tuple[str, int]] = set()
+        self._stopping = False
+
+    def successor(self, old: Workspace | None, stored: OwnSettings, make: Callable[[], Workspace]) -> Workspace | None:
+        """Return what is to serve a workspace with these settings.
+
+        None if the old one has them, or if they cannot be used: they may ask for more approvals than the file, so
+        nothing ever works with the file alone in their place.
+        """
+        if old is not None and (old.own.version if old.own else 0) == stored.version:
+            return None
+        try:
+            return make()
+        except Unsuitable as error:
+            if (stored.workspace, stored.version) not in self._complained:
+                self._complained.add((stored.workspace, stored.version))
+                fix = RESET.format(id=stored.workspace)
+                log.error("settings of a workspace cannot be used", workspace=stored.workspace, why=str(error), fix=fix)
+            return None
+
+    def begin(self, old: Workspace | None, new: Workspace, begin: Begin, wanted: Callable[[], bool]) -> None:
+        """Let it work, once the old one has ended. `wanted`: whether it still is to serve the workspace by then."""
+        begin(new.scheduler)
+        if old is None:
+            new.start()
+            log.info("a workspace is served", workspace=new.id)
+            return
+        if old.authorized is not None:
+            new.introduce(old.authorized)
+        earlier = self._under_way.get(new.id)
+        task = asyncio.create_task(self._take_over(earlier, old, new, wanted), name="take over")
+        self._under_way[new.id] = task
+        task.add_done_callback(lambda _: self._done(new.id, task))
+
+    async def _take_over(
+        self, earlier: asyncio.Task[None] | None, old: Workspace, new: Workspace, wanted: Callable[[], bool]
+    ) -> None:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        try:
+            await self._stop(old)
+        finally:
+            if wanted() and not self._stopping:
+                new.start()
+        log.info("a workspace has new settings", workspace=new.id, version=new.own.version if new.own else 0)
+
+    def _done(self, id: str, task: asyncio.Task[None]) -> None:
+        if self._under_way.get(id) is task:
+            del self._under_way[id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a workspace could not be stopped cleanly", workspace=id, exc_info=error)
+
+    async def end(self, gone: Workspace) -> None:
+        """Stop it. Its sends in flight have their time, and then its ticks stop."""
+        if (under_way := self._under_way.get(gone.id)) is not None:
+            await asyncio.wait([under_way])
+        await self._stop(gone)
+
+    async def _stop(self, gone: Workspace) -> None:
+        await gone.stop_sending(self.sending)
+        await gone.stop(self.sending)
+
+    async def stop(self) -> None:
+        """Start none any more, and wait until those that ended have stopped."""
+        self._stopping = True
+        if self._under_way:
+            await asyncio.wait(list(self._under_way.values()))
 
 
 def slack_client(settings: Settings, timeout: int, on_call: OnCall) -> SlackClient:

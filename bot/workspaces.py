@@ -13,9 +13,11 @@ import structlog
 from slack_bolt.authorization import AuthorizeResult
 
 from bot.config.accounts import Account
+from bot.config.own_settings import Unsuitable, with_values
 from bot.config.runtime import Runtime
 from bot.config.workspaces import accounts_with_others, is_for_many, must_fit, settings_for
 from bot.domain.clock import SECOND, Micros
+from bot.domain.errors import CannotStart
 from bot.peers import read_hint
 from bot.scheduler import Scheduler, Task
 from bot.slack.client import OnCall
@@ -23,18 +25,21 @@ from bot.slack.greeting import greet
 from bot.slack.installed import Installation, Installations
 from bot.slack.listeners import Listeners
 from bot.storage import cards
+from bot.storage.database import Database
+from bot.storage.own_settings import OwnSettings, all_own_settings, own_settings_of
 from bot.storage.scoped import WorkspaceDatabase
-from bot.workspace import POSTING_TIMEOUT, Workspace, slack_client
+from bot.workspace import POSTING_TIMEOUT, RESET, Begin, Successors, Workspace, slack_client
 
 log = structlog.get_logger(__name__)
-
-Begin = Callable[[Scheduler], None]  # called with the ticks of a workspace before they begin
 
 
 class Workspaces(ABC):
     """The workspaces that this process serves. `common`: the ticks that are no workspace's."""
 
     common: Scheduler
+
+    def __init__(self, successors: Successors, tell: Callable[[], None]) -> None:
+        self.successors, self.tell = successors, tell
 
     @property
     @abstractmethod
@@ -60,9 +65,14 @@ class Workspaces(ABC):
         """Slack says that the bot was uninstalled there at this time, or that its token ended."""
         return
 
+    @abstractmethod
     async def refresh(self) -> None:
-        """Serve those that there are now."""
-        return
+        """Serve those that there are now, with the settings that they have now."""
+
+    def changed(self) -> None:
+        """Look at once, here and in the other processes, which there are and with what settings."""
+        self.common.wake(Task.WORKSPACES)
+        self.tell()
 
     async def unshown_since(self, at: Micros) -> Mapping[str, Micros]:
         """Return since when something waits to be shown in Slack, for those of the workspaces where something does."""
@@ -92,15 +102,24 @@ class Workspaces(ABC):
 
     async def stop(self, sending: float, patience: float) -> None:
         """Stop all: sends in flight get `sending` seconds, other running work `patience` seconds."""
+        await self.successors.stop()
         await asyncio.gather(*(workspace.stop_sending(sending) for workspace in self.all))
         await asyncio.gather(self.common.stop(patience), *(one.stop(patience) for one in self.all))
 
 
 class OnlyWorkspace(Workspaces):
-    """The workspace of a bot token."""
+    """The workspace of a bot token. `make`: makes what serves it, with what its admins changed."""
 
-    def __init__(self, home: Workspace) -> None:
-        self.home = home
+    def __init__(
+        self,
+        home: Workspace,
+        make: Callable[[OwnSettings], Workspace],
+        successors: Successors,
+        tell: Callable[[], None],
+    ) -> None:
+        super().__init__(successors, tell)
+        self.home, self.make = home, make
+        self._begin: Begin = lambda _: None
 
     @property
     def all(self) -> Sequence[Workspace]:
@@ -108,9 +127,31 @@ class OnlyWorkspace(Workspaces):
 
     async def open(self, begin: Begin) -> None:
         """Check the token now, not at the first command."""
-        self.home.introduce(await greet(self.home.posting))
+        authorized = await greet(self.home.posting)
+        id = str(authorized.team_id)
+        stored = await self.home.database.read(lambda c: own_settings_of(c, id))
+        if stored.version:
+            try:
+                self.home = self.make(stored)
+            except Unsuitable as error:
+                fix = RESET.format(id=id)
+                raise CannotStart(f"What {stored.changed_by} set in Slack cannot be used: {error} {fix}") from None
+        self.home.introduce(authorized)
         begin(self.home.scheduler)
         self.home.start()
+        self._begin = begin
+
+    async def refresh(self) -> None:
+        """Serve it with the settings that it has now."""
+        old = self.home
+        if not old.id or not old.scheduler.started:
+            return
+        stored = await old.database.read(lambda c: own_settings_of(c, old.id))
+        made = self.successors.successor(old, stored, lambda: self.make(stored))
+        if made is not None:
+            made.use_token(old.posting.token)
+            self.home = made
+            self.successors.begin(old, made, self._begin, lambda: self.home is made)
 
     def greeted(self) -> bool:
         return bool(self.home.id)
@@ -135,16 +176,16 @@ class InstalledWorkspaces(Workspaces):
     def __init__(
         self,
         installations: Installations,
-        make: Callable[[Installation], Workspace],
-        sending: float,
+        make: Callable[[Installation, OwnSettings], Workspace],
+        successors: Successors,
         tell: Callable[[], None],
         renew: Callable[[], Awaitable[bool]],
     ) -> None:
-        self.installations, self.make, self.sending, self.tell = installations, make, sending, tell
-        self.renew = renew
+        super().__init__(successors, tell)
+        self.installations, self.make, self.renew = installations, make, renew
         self.served: dict[str, Workspace] = {}
         self._known: dict[str, Installation] = {}
-        self._begin: Begin | None = None
+        self._begin: Begin = lambda _: None
         self._looked = False
         self._reading = asyncio.Lock()
         self._joining: dict[str, asyncio.Task[None]] = {}
@@ -189,26 +230,27 @@ class InstalledWorkspaces(Workspaces):
                 self.tell()
             for id in self.served.keys() - known.keys():
                 await self._end(id)
+            own = await self.installations.database.read(all_own_settings)
             for id, installation in known.items():
-                self._serve(id, installation)
+                self._serve(installation, own.get(id, OwnSettings(workspace=id)))
             self._known, self._looked = known, True
 
-    def _serve(self, id: str, installation: Installation) -> None:
-        if id not in self.served:
-            made = self.make(installation)
-            if self._begin is not None:
-                self._begin(made.scheduler)
-            made.start()
+    def _serve(self, installation: Installation, stored: OwnSettings) -> None:
+        id = installation.id
+        old = self.served.get(id)
+        made = self.successors.successor(old, stored, lambda: self.make(installation, stored))
+        served = made or old
+        if served is None:  # what its admins changed cannot be used, and the file may ask for less than that
+            return
+        served.use_token(installation.token)
+        served.introduce(installation.authorized())
+        if made is not None:
             self.served[id] = made
-            log.info("a workspace is served", workspace=id)
-        self.served[id].use_token(installation.token)
-        self.served[id].introduce(installation.authorized())
+            self.successors.begin(old, made, self._begin, lambda: self.served.get(id) is made)
 
     async def _end(self, id: str) -> None:
         """Nothing of it is answered any more. Its sends in flight have their time, and then its ticks stop."""
-        gone = self.served.pop(id)
-        await gone.stop_sending(self.sending)
-        await gone.stop(self.sending)
+        await self.successors.end(self.served.pop(id))
         log.info("a workspace is not served any more", workspace=id)
 
     async def installed(self, answer: Mapping[str, Any]) -> None:
@@ -219,8 +261,7 @@ class InstalledWorkspaces(Workspaces):
 
     async def left(self, workspace: str, at: Micros) -> None:
         await self.installations.leave(workspace, at + SECOND - 1)  # Slack tells whole seconds
-        self.common.wake(Task.WORKSPACES)
-        self.tell()
+        self.changed()
 
 
 def open_workspaces(
@@ -232,24 +273,50 @@ def open_workspaces(
     """
     must_fit(root.settings)
     token = root.settings.slack_bot_token
+    successors = Successors(longest_call(root.providers) + 1)
+    changed = partial(tell, "", (Task.WORKSPACES,))
     if not is_for_many(root.settings):
-        home = Workspace(root, WorkspaceDatabase(root.database), patience, tell, on_call)
-        home.use_token(token.get_secret_value() if token is not None else None)
-        return OnlyWorkspace(home)
+        database = WorkspaceDatabase(root.database)
 
-    def make(installation: Installation) -> Workspace:
+        def remake(stored: OwnSettings | None) -> Workspace:
+            """Make what serves the only one. None: what its admins changed is not known yet."""
+            made = Workspace(with_own(root, stored), database, patience, tell, on_call, stored)
+            made.use_token(token.get_secret_value() if token is not None else None)
+            return made
+
+        return OnlyWorkspace(remake(None), remake, successors, changed)
+
+    def make(installation: Installation, stored: OwnSettings) -> Workspace:
         """Make what serves a workspace, with what the settings give it and nothing else."""
         settings = settings_for(root.settings, installation.id)
         accounts = {name: account for name, account in root.providers.items() if name in settings.accounts}
         crowded = accounts_with_others(root.settings, installation.id)
-        runtime = replace(root, settings=settings, providers=accounts, crowded=crowded)
-        return Workspace(runtime, WorkspaceDatabase(root.database, installation.id), patience, tell, on_call)
+        runtime = with_own(replace(root, settings=settings, providers=accounts, crowded=crowded), stored)
+        return Workspace(runtime, databases[installation.id], patience, tell, on_call, stored)
+
+    databases = Databases(root.database)
 
     installations = Installations(root.database, root.key, root.clock)
     client = slack_client(root.settings, POSTING_TIMEOUT, on_call)
-    changed = partial(tell, "", (Task.WORKSPACES,))
     renew = partial(installations.renew, client, root.settings, root.owner)
-    return InstalledWorkspaces(installations, make, longest_call(root.providers) + 1, changed, renew)
+    return InstalledWorkspaces(installations, make, successors, changed, renew)
+
+
+class Databases(dict[str, WorkspaceDatabase]):
+    """The view of each workspace. It stays when another one serves it, with the rows that fail there."""
+
+    def __init__(self, whole: Database) -> None:
+        self.whole = whole
+
+    def __missing__(self, id: str) -> WorkspaceDatabase:
+        self[id] = WorkspaceDatabase(self.whole, id)
+        return self[id]
+
+
+def with_own(runtime: Runtime, stored: OwnSettings | None) -> Runtime:
+    """Return what works with the settings that admins changed. Raises Unsuitable."""
+    file = runtime.settings
+    return replace(runtime, settings=with_values(file, stored.settings if stored else {}), file=file)
 
 
 def longest_call(accounts: Mapping[str, Account]) -> float:

@@ -25,6 +25,7 @@ from bot.slack.commands.doctor import DoctorCommand
 from bot.slack.commands.listing import ListCommand
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
+from bot.slack.commands.settings import SettingsCommand
 from bot.slack.commands.templates import TemplateCommands
 from bot.when.refusals import HINTS
 from bot.workflow.card_changes import CHANGED
@@ -153,7 +154,7 @@ def in_tables() -> Iterator[str]:
     yield str(ListCommand.list_broadcasts.__doc__).split("\n")[0]
     for method in (
         one
-        for kind in (Commands, BroadcastCommands, TemplateCommands, AbsenceCommands, DoctorCommand)
+        for kind in (Commands, BroadcastCommands, TemplateCommands, AbsenceCommands, DoctorCommand, SettingsCommand)
         for one in vars(kind).values()
     ):
         if (

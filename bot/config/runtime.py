@@ -23,7 +23,8 @@ class Runtime:
 
     `clock` is the wall clock, `monotonic` the steady one in seconds, and `lease_clock` the database's own, by which
     processes on several machines judge each other's leases. `on_receipts` is told whose receipts were stored.
-    `crowded` names the accounts at whose vendors lie lists of other workspaces too.
+    `crowded` names the accounts at whose vendors lie lists of other workspaces too. `file`: the settings before what
+    admins changed in Slack, if they did; `on_settings` is called when they do.
     """
 
     settings: Settings
@@ -38,3 +39,5 @@ class Runtime:
     lease_clock: Callable[[Connection], Micros | None] = sql.database_time
     on_receipts: Callable[[Iterable[Owner]], None] = lambda _: None
     crowded: Collection[str] = ()
+    file: Settings | None = None
+    on_settings: Callable[[], None] = lambda: None

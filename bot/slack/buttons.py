@@ -17,6 +17,7 @@ from bot.domain.i18n import Translator, translator_for
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, refusals, template_answers
 from bot.slack.blocks.home import facts_seen
+from bot.slack.blocks.settings_form import OPEN
 from bot.slack.commands.schedules import Recurring
 from bot.slack.corrections import Corrections
 from bot.slack.home import HomeTab
@@ -34,6 +35,7 @@ from bot.slack.interaction import (
 from bot.slack.opened_forms import OpenedForms
 from bot.slack.payload import counted, part
 from bot.slack.replies import WithFacts, reply_privately, respond
+from bot.slack.settings_form import SettingsForm
 from bot.slack.template_forms import TemplateForms
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Drawing, Sight
@@ -112,6 +114,7 @@ class Buttons:
         self.redrawn = redrawn
         self.recurring, self.templates, self.with_facts = recurring, TemplateForms(workflow), with_facts
         self.home = home
+        self.settings = SettingsForm(workflow.own_settings)
         self.opened, self.corrections = OpenedForms(workflow, clock), Corrections(workflow, clock, with_facts)
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -134,7 +137,7 @@ class Buttons:
         The answer may take Slack longer than the acknowledgement may wait.
         """
         of = str(action.get("action_id")).partition(".")[0]
-        if of not in ("broadcast", "reminder", "home"):
+        if of not in ("broadcast", "reminder", "home", "workspace"):
             return None
         entered: list[Interaction] = []
 
@@ -148,6 +151,8 @@ class Buttons:
                 return await self.home.pressed(action, done)
             if of == "reminder":
                 await self.recurring.pressed(body, action, done)
+            elif action.get("action_id") == OPEN:
+                await self.settings.pressed(done)
             elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
                 return await self.templates.pressed(action, done)
             elif (name := str(action.get("action_id"))).startswith(refusals.CORRECT):

@@ -16,11 +16,13 @@ from bot.domain.i18n import Translatable
 from bot.domain.people import Person
 from bot.slack.blocks import form_values, forms
 from bot.slack.blocks.break_glass import GLASS, REVIEW
+from bot.slack.blocks.settings_form import FORM as SETTINGS
 from bot.slack.blocks.template_forms import MAKE
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
 from bot.slack.payload import id_in, inputs_of, number
 from bot.slack.replies import describe_hours, place_for, reply_privately, submitted_post
+from bot.slack.settings_form import SettingsForm
 from bot.slack.template_forms import TemplateForms
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import BreakGlass, Edit, Reject, Replan, RequestChanges, Sent
@@ -62,6 +64,7 @@ class FormHandlers:
             GLASS: self.break_glass,
             REVIEW: self.close_review,
             MAKE: self.templates.save,
+            SETTINGS: SettingsForm(workflow.own_settings).submitted,
         }
 
     async def submitted(self, ack: AsyncAck, body: Body, view: View, client: AsyncWebClient) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0016"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0017"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -497,4 +497,14 @@ installations = Table(
     Column("expires_at", BigInteger),  # when its token ends
     Column("left_at", BigInteger),  # when it was uninstalled
     Column("version", Integer, nullable=False),
+)
+
+own_settings = Table(
+    "own_settings",
+    metadata,
+    Column("workspace", String(32), primary_key=True),
+    Column("settings", JSON, nullable=False),  # what differs from the operator's file, by the setting's name
+    Column("version", Integer, nullable=False),
+    Column("changed_by", String(32), nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
 )

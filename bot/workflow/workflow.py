@@ -20,6 +20,7 @@ from bot.workflow.follow_ups import FollowUps
 from bot.workflow.gate import Gates
 from bot.workflow.kill_switch import KillSwitch, Pauses
 from bot.workflow.learned_sizes import LearnedSizes
+from bot.workflow.own_settings import WorkspaceSettings
 from bot.workflow.permissions import Permissions
 from bot.workflow.planning import Planning
 from bot.workflow.previews import Previews
@@ -65,6 +66,7 @@ class Workflow:
         self.decisions = Decisions(
             runtime, audiences, self.permissions, self.approvals, self.validity, self.editing, gates
         )
+        self.own_settings = WorkspaceSettings(runtime, self.permissions, people)
         self.reviews = Reviews(runtime, self.permissions)
         self.pauses = Pauses(runtime, self.permissions, switch)
         self.sizes = LearnedSizes(runtime, audiences, self.approvals)

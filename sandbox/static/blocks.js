@@ -158,7 +158,7 @@ function select(spec, at, changed) {
   const options = choices(spec, at);
   const many = spec.type.startsWith("multi_");
   const chosen = new Set((spec.initial_options ?? (spec.initial_option ? [spec.initial_option] : [])).map((o) => o.value));
-  for (const id of [spec.initial_user, spec.initial_channel, spec.initial_conversation]) if (id) chosen.add(id);
+  for (const id of [...(spec.initial_users ?? []), spec.initial_user, spec.initial_channel, spec.initial_conversation]) if (id) chosen.add(id);
   const empty = many ? [] : [el("option", { value: "" }, spec.placeholder?.text ?? at.words.choose)];
   const node = el("select", { multiple: many, "aria-label": spec.placeholder?.text ?? at.words.choose, onchange: () => changed?.() }, ...empty,
     ...options.map((o) => el("option", { value: o.value, selected: chosen.has(o.value) }, plainOf(o))));

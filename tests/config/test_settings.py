@@ -172,6 +172,7 @@ ARGUMENTS: dict[tuple[str, ...], list[str]] = {
     ("db", "backup"): ["save.gz"],
     ("db", "restore"): [__file__],
     ("erase",): ["B2222222"],
+    ("config", "reset"): ["T0BELL"],
 }
 
 

@@ -52,7 +52,7 @@ async def ours(bot: Bot) -> list[Any]:
     """Everything that the first workspace has, and that people decide about."""
     rows = tables.broadcasts.c
     kinds = [select(rows.id, rows.version, rows.state, rows.text, rows.due).where(rows.workspace == OURS)]
-    for table in (tables.schedules, tables.templates, tables.votes, tables.absences):
+    for table in (tables.schedules, tables.templates, tables.votes, tables.absences, tables.own_settings):
         kinds.append(select(table).where(table.c.workspace == OURS))
     return await bot.database.read(lambda c: [c.execute(one).all() for one in kinds])
 
@@ -105,6 +105,7 @@ async def test_no_button_no_reaction_and_no_event_crosses(crossed: Crossed) -> N
     presses += [(f"broadcast.{name}", "promo:x") for name in OF_TEMPLATES]
     presses += [(f"broadcast.{name}", value) for name, value in OF_PAGES.items()]
     presses += [(f"reminder.{name}", f"{schedule}:1") for name in ("done", "snooze", "start")]
+    presses += [("workspace.settings", "settings")]
     for action, value in presses:
         body = other.acting.payloads.interaction("block_actions", ANA)
         pressed = {"type": "button", "action_id": action, "value": value, "block_id": "actions:1:1"}

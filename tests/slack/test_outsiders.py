@@ -68,7 +68,10 @@ async def stored(bot: Bot) -> list[Any]:
     rows = tables.broadcasts.c
     kinds = (
         select(rows.id, rows.version, rows.state, rows.text, rows.due),
-        *(select(table) for table in (tables.schedules, tables.templates, tables.votes, tables.absences)),
+        *(
+            select(table)
+            for table in (tables.schedules, tables.templates, tables.votes, tables.absences, tables.own_settings)
+        ),
     )
     return await bot.database.read(lambda c: [c.execute(one).all() for one in kinds])
 
@@ -122,6 +125,7 @@ async def test_no_button_and_no_reaction_does_anything(
     presses += [(f"broadcast.{name}", "promo:x") for name in OF_TEMPLATES]
     presses += [(f"broadcast.{name}", value) for name, value in OF_PAGES.items()]
     presses += [(f"reminder.{name}", f"{schedule}:1") for name in ("done", "snooze", "start")]
+    presses += [("workspace.settings", "settings")]
     place = {"channel": HERE, "ts": posted["ts"]}
     for action, value in presses:
         await sandbox.acting.act(ANA, place, "actions:1:1", action, {"type": "button", "value": value}, {})
@@ -136,7 +140,7 @@ async def test_no_button_and_no_reaction_does_anything(
     assert await stored(bot) == before
 
 
-FORMS = ("reject", "request_changes", "replan", "edit", "", "template new")
+FORMS = ("reject", "request_changes", "replan", "edit", "", "template new", "settings")
 
 
 async def test_no_form_that_is_still_open_does_anything_or_offers_anything(
@@ -151,7 +155,7 @@ async def test_no_form_that_is_still_open_does_anything_or_offers_anything(
     for name in FORMS:
         sandbox.world.retold.clear()
         bot.people.forget()
-        if name in ("", "template new"):
+        if name in ("", "template new", "settings"):
             await ask(sandbox, name, user=ANA)
         else:
             await press(sandbox, ANA, posted, name)

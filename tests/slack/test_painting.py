@@ -17,6 +17,7 @@ from bot.storage import tables
 from bot.storage.database import Database
 from bot.storage.engines import open_database
 from bot.storage.installations import Stored
+from bot.storage.own_settings import OwnSettings
 from bot.storage.schema import upgrade
 from bot.workspaces import InstalledWorkspaces
 from sandbox.server import Sandbox
@@ -78,7 +79,7 @@ async def test_of_three_processes_one_posts_each_card_note_and_reminder(sandbox:
 def poster_of(bot: Bot, workspace: str) -> Poster:
     assert isinstance(bot.workspaces, InstalledWorkspaces)
     one = Installation(Stored(id=workspace, name="Bell", installed_at=now()), "xoxb-none")
-    return bot.workspaces.make(one).poster
+    return bot.workspaces.make(one, OwnSettings(workspace=workspace)).poster
 
 
 @pytest.mark.long

@@ -146,6 +146,7 @@ SUBCOMMANDS = (
         "back",
     ),
     *("template use", "template approve", "template edit", "template delete", "template save new"),
+    "settings",
 )
 #: What can be pressed in the compose form.
 LIVE = ("plain", "unaccented", "clear", "test", "freely")

@@ -18,11 +18,13 @@ from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands, ShowingOf
 from bot.slack.commands.doctor import DoctorCommand, Examine
 from bot.slack.commands.schedules import Recurring
+from bot.slack.commands.settings import SettingsCommand
 from bot.slack.commands.templates import VERBS as TEMPLATE_VERBS
 from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
 from bot.slack.replies import Command, Subcommand, WithFacts
+from bot.slack.settings_form import SettingsForm
 from bot.workflow.audiences import Audiences
 from bot.workflow.workflow import Workflow
 
@@ -49,6 +51,7 @@ class Commands:
             **TemplateCommands(self.broadcasts).table,
             **AbsenceCommands(workflow.approvers.absences, clock).table,
             **DoctorCommand(workflow, examine).table,
+            **SettingsCommand(SettingsForm(workflow.own_settings)).table,
             "help": ("help", self.help),
         }
 
