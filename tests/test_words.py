@@ -27,7 +27,7 @@ from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.settings import SettingsCommand
 from bot.slack.commands.templates import TemplateCommands
-from bot.when.refusals import HINTS
+from bot.when.refusals import EXAMPLES, HINTS, RECURRING
 from bot.workflow.card_changes import CHANGED
 from bot.workflow.decisions import ENDINGS
 from bot.workflow.sentence_parts import FIELDS
@@ -42,6 +42,7 @@ FIRST = {
     "HeldBack",
     "Translatable",
     "NotAllowed",
+    "NotAMember",
     "Refused",
     "Unavailable",
     "Uncertain",
@@ -133,6 +134,7 @@ def in_tables() -> Iterator[str]:
     yield from CHANGED.values()
     yield from FIELDS.values()
     yield from (template for _, template in HINTS)
+    yield from (EXAMPLES, RECURRING)
     for table in (
         recurring.STANDINGS,
         recurring.ENDS,

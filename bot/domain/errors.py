@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.i18n import Translatable
+from bot.domain.i18n import Translatable, Value
+from bot.when.refusals import NotATime
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,12 @@ class FieldError:
 
     field: str
     sentence: Translatable
+
+
+def sentence_of(error: NotATime) -> Translatable:
+    """Why a time was not understood, with examples in the reader's language."""
+    values: dict[str, Value] = {**error.values, "examples": Translatable(error.values["examples"])}
+    return Translatable(error.template, **values)
 
 
 class InvalidRequest(Exception):

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import HOUR, SECOND, Micros, moment
-from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, sentence_of
 from bot.domain.hours import Holidays
 from bot.domain.i18n import Translatable
 from bot.domain.people import Person, must_be_member
@@ -131,7 +131,7 @@ class Requests:
                 return dataclasses.replace(schedule, next_at=micros_of(when.instant), next_local=local)
             rule = self._rule(asked.typed, person.zone, admin)
         except NotATime as error:
-            raise InvalidRequest(FieldError("when", Translatable(error.template, **error.values))) from None
+            raise InvalidRequest(FieldError("when", sentence_of(error))) from None
         return self._following(dataclasses.replace(schedule, rule=rule), self.clock())
 
     def _rule(self, typed: str, zone: str, admin: bool) -> str:

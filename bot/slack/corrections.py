@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.domain import slack_text
 from bot.domain.clock import Clock, moment
-from bot.domain.i18n import Translatable
+from bot.domain.errors import sentence_of
 from bot.slack.blocks import forms, mrkdwn, refusals, template_forms
 from bot.slack.commands import parse
 from bot.slack.commands.templates import read_template
@@ -46,7 +46,7 @@ class Corrections:
                 found = parse_when(at, zone=done.person.zone, now=moment(self.clock()))
                 start = int(found.instant.timestamp())
         except NotATime as error:
-            wrong.append(Translatable(error.template, **error.values))
+            wrong.append(sentence_of(error))
         values = {name: parts.options.get(name) for name in ("sender", "campaign", "canary")}
         values |= {"audience": parts.audience, "purpose": parts.purpose, "text": parts.text}
         values["canary"] = (values["canary"] or "").lower() or None

@@ -32,7 +32,7 @@ def refuse_one_day(typed: str) -> None:
             "That is a single day. To send once, use `/broadcast send` with `at=`. For something that recurs, "
             "write it like: {examples}."
         )
-        raise NotATime("one_day", template, examples=", ".join(RECURRING))
+        raise NotATime("one_day", template, examples=RECURRING)
 
 
 def parse_recurrence(typed: str, *, zone: str, now: datetime, cron: bool = False) -> Recurrence:
@@ -46,7 +46,7 @@ def parse_recurrence(typed: str, *, zone: str, now: datetime, cron: bool = False
             return _cron_typed(match["bare"] or match["after"], zone, now, cron)
         return _recurrence(plain, zone, now)
     except NotATime as error:
-        raise NotATime(error.code, error.template, **{**error.values, "examples": ", ".join(RECURRING)}) from None
+        raise NotATime(error.code, error.template, **{**error.values, "examples": RECURRING}) from None
 
 
 def _cron_typed(fields: str, zone: str, now: datetime, allowed: bool) -> Recurrence:

@@ -10,15 +10,9 @@ from bot.when.vocabulary import ANY_WEEKDAY, DAYS_HOURS, DOTTED_HOUR, ENGLISH, Y
 
 NEEDS_ITS_YEAR = timedelta(days=330)  # a date without a year this far ahead was probably meant to be the one just gone
 
-EXAMPLES = ("2026-12-01 09:00", "tomorrow 9:00", "demain 9h", "lundi 8h30", "mañana a las 9", "in 20 minutes")
-RECURRING = (
-    "every day at 9:00",
-    "every 2 weeks on friday 14:00",
-    "chaque lundi à 9h",
-    "le 1er de chaque mois à 9h",
-    "de lunes a viernes a las 9",
-    "el último viernes de cada mes a las 9",
-)
+#: To be translated: each reader gets examples in their own language, though all three are understood.
+EXAMPLES = "2026-12-01 09:00, tomorrow 9:00, monday 8:30, in 20 minutes"
+RECURRING = "every day at 9:00, every 2 weeks on friday 14:00, last friday of the month at 9:00"
 
 JOINTS = "([-–—,: "  # what may separate a time from the rest of it
 LEFT_BEHIND = re.compile(
@@ -169,7 +163,7 @@ class NotATime(Exception):
 
     def __init__(self, code: str, template: str, **values: str) -> None:
         super().__init__(code)
-        self.code, self.template, self.values = code, template, {"examples": ", ".join(EXAMPLES), **values}
+        self.code, self.template, self.values = code, template, {"examples": EXAMPLES, **values}
 
 
 def left_behind(text: str) -> str | None:

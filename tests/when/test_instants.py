@@ -250,7 +250,7 @@ REFUSED = {
 def test_it_refuses_with_examples(typed: str) -> None:
     with pytest.raises(NotATime) as refused:
         parse_when(typed, zone="Europe/Paris", now=TUESDAY)
-    assert "demain 9h" in told(refused.value)
+    assert "tomorrow 9:00" in told(refused.value)
     assert REFUSED[typed] in (None, refused.value.code)
 
 

@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bot.domain.i18n import LANGUAGES, translator_for
 from bot.when.instants import goes_on, parse_when
 from bot.when.recurrence_parser import is_recurrence, parse_recurrence
-from bot.when.refusals import NotATime, left_behind
+from bot.when.refusals import EXAMPLES, RECURRING, NotATime, left_behind
 
 TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 PARIS = "Europe/Paris"
@@ -892,3 +893,12 @@ def test_a_time_that_goes_on_in_the_text_is_found(typed: str, text: str, longer:
 )
 def test_a_zone_and_a_part_of_the_day_behind_a_time_are_no_text(text: str, rest: str | None) -> None:
     assert left_behind(text) == rest
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_examples_of_each_language_are_understood(language: str) -> None:
+    words = translator_for(language)
+    for typed in words(EXAMPLES).split(", "):
+        assert read(typed) > "2026-11-24 11:00", typed
+    for typed in words(RECURRING).split(", "):
+        assert rule(typed) in ("0 9 * * *", "0 9 * * 5L") or "0 14 * * 5" in str(rule(typed)), typed

@@ -266,7 +266,7 @@ NOT_AGAIN = {
 def test_it_refuses_what_may_not_come_again_so(typed: str) -> None:
     with pytest.raises(NotATime) as refused:
         parse_recurrence(typed, zone="Europe/Paris", now=TUESDAY)
-    assert "chaque lundi à 9h" in told(refused.value)
+    assert "every day at 9:00" in told(refused.value)
     assert NOT_AGAIN[typed] in (None, refused.value.code)
 
 

@@ -8,7 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text
 from bot.domain.clock import Clock, Micros, moment
-from bot.domain.errors import FieldError, InvalidRequest
+from bot.domain.errors import FieldError, InvalidRequest, sentence_of
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import Person, mentions
 from bot.domain.schedule import micros_of
@@ -83,5 +83,5 @@ class AbsenceCommands:
                     raise
                 found = parse_when(f"{typed} {BACK}", zone=person.zone, now=moment(self.clock()))
         except NotATime as error:
-            raise InvalidRequest(FieldError("until", Translatable(error.template, **error.values))) from None
+            raise InvalidRequest(FieldError("until", sentence_of(error))) from None
         return micros_of(found.instant)

@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
-from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood
+from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood, sentence_of
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Action, Hold, State
 from bot.domain.people import Person
@@ -135,7 +135,7 @@ class BroadcastCommands:
         try:
             when = parse_when(at, zone=person.zone, now=moment(self.clock()))
         except NotATime as error:
-            sentences = [Translatable(error.template, **error.values)]
+            sentences = [sentence_of(error)]
             if " " not in at and parts.text:  # the rest of it became text
                 sentences.append(Translatable('Put several words in quotes: `at="tomorrow 9:00"`.'))
             raise InvalidRequest(*(FieldError("send_at", sentence) for sentence in sentences)) from None

@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text
 from bot.domain.clock import Clock, Micros, moment
-from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood, sentence_of
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.options import NO, YES
 from bot.domain.people import Person
@@ -162,7 +162,7 @@ class Recurring:
                 return self._instant(typed_time, zone, of_day, alone=True)
             if alone and error.code == "gap" and of_day == MIDNIGHT:
                 return self._instant(typed_time, zone, SKIPPED, alone=True)
-            raise InvalidRequest(FieldError("until", Translatable(error.template, **error.values))) from None
+            raise InvalidRequest(FieldError("until", sentence_of(error))) from None
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
