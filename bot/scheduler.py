@@ -44,6 +44,7 @@ class Task(StrEnum):
     HEARTBEAT = "heartbeat"
     SEAL_AUDIT = "seal_audit"
     RETENTION = "retention"
+    DIGEST = "digest"
 
 
 class OnTick(Protocol):

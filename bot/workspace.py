@@ -29,6 +29,7 @@ from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.publish.troubles import Troubles
+from bot.slack.publish.weekly import WeeklyDigest
 from bot.storage import keys
 from bot.storage.own_settings import OwnSettings
 from bot.storage.scoped import WorkspaceDatabase
@@ -88,6 +89,7 @@ class Workspace:
         self.painter = Painter(self.poster, self.workflow, self.showing, words)
         self.notices = ReminderPosts(self.poster, words, micros(self.settings.grace))
         self.troubles = Troubles(self.runtime, self.ours)
+        self.weekly = WeeklyDigest(self.runtime, self.people, self.ours)
 
     def _bells(self) -> tuple[PeriodicTask, ...]:
         return (
@@ -104,6 +106,7 @@ class Workspace:
             PeriodicTask(Task.REVIEWS, 60.0, self.workflow.reviews.tick),
             PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
             PeriodicTask(Task.TROUBLES, 10.0, self.troubles.tick),
+            PeriodicTask(Task.DIGEST, 60.0, self.weekly.tick),
         )
 
     async def examine(self) -> list[Finding]:

@@ -48,6 +48,8 @@ FINDINGS = {
     "approval.break_glass.rules": "that an alert ever needs approval, which breaking the glass could spare",
     "approval.quorum": "that enough people can approve",
     "approval.channel": "that cards can be posted there",
+    "digest.channel": "that the digest can be posted there",
+    "notifications.watchers": "that these are members",
     "approval.expires_after, approval.remind_after": "that these are no odd lengths of time",
     "approval.rules.N": "that the rule can match, and that no earlier one takes everything from it",
     "approval.rules.N.approvers, approval.rules.N.quorum": "that enough people can satisfy the rule",

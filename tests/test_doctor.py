@@ -185,6 +185,12 @@ WRONG: dict[str, Case] = {
     "somebody to notify who is unknown": Case(
         {"approval.notify": ["U0NOBODY"]}, "approval.notify", "error", "U0NOBODY is nobody", "Take them out"
     ),
+    "a digest for a channel without the bot": Case(
+        {"digest.channel": "C0QUIET"}, "digest.channel", "error", "The bot cannot post in C0QUIET", "/invite"
+    ),
+    "watchers of whom one is a bot": Case(
+        {"notifications.watchers": ["U0ROB"]}, "notifications.watchers", "error", "is a bot", "Take them"
+    ),
     "requesters of whom one is a bot": Case(
         {"audiences.clients.requesters": ["U0ROB"]}, "audiences.clients.requesters", "error", "is a bot", "Take them"
     ),
@@ -196,7 +202,7 @@ WRONG: dict[str, Case] = {
         "approval.break_glass.rules", "warning", "nobody ever needs", "Add such a rule",
     ),
     "a channel without the bot": Case(
-        {"approval.channel": "C0QUIET"}, "approval.channel", "error", "Cards cannot be posted in C0QUIET", "/invite"
+        {"approval.channel": "C0QUIET"}, "approval.channel", "error", "The bot cannot post in C0QUIET", "/invite"
     ),
     "a channel that is archived": Case(
         {"approval.channel": "C0OLDNEWS"}, "approval.channel", "error", "archived", "another channel"

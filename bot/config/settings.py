@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from bot.config.fields import CHANNEL, PERSON, PERSON_OR_GROUP, Names, Table, slack_ids
-from bot.config.notifications import NotificationSettings
+from bot.config.notifications import DigestSettings, NotificationSettings
 from bot.config.sources import Written
 from bot.domain.hours import Holidays, all_zones
 from bot.domain.i18n import Language
@@ -240,6 +240,7 @@ class Settings(Table):
     approval: ApprovalSettings = ApprovalSettings()
     retention: RetentionSettings = RetentionSettings()
     notifications: NotificationSettings = NotificationSettings()
+    digest: DigestSettings = DigestSettings()
 
     _written: Written = PrivateAttr(default_factory=lambda: Written({}))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 WORKSPACE = re.compile(r"^T[A-Z0-9]{2,}$")
 #: The settings that a workspace may have of its own, under the names that they have at the top of the file.
-OWN = ("admins", "locale", "timezone", "hourly_cap", "asks_per_hour", "approval", "notifications")
+OWN = ("admins", "locale", "timezone", "hourly_cap", "asks_per_hour", "approval", "notifications", "digest")
 
 
 class Share(BaseModel):

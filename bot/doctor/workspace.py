@@ -32,7 +32,9 @@ async def check_slack(setup: Setup) -> AsyncIterator[Finding]:
     yield _scopes(answer.headers)
     yield clock(answer.headers)
     if setup.settings.approval.channel is not None:
-        yield await one("approval.channel", _channel(setup.people, setup.settings.approval.channel))
+        yield await one("approval.channel", _channel(setup.people, "approval.channel", setup.settings.approval.channel))
+    if setup.settings.digest.channel is not None:
+        yield await one("digest.channel", _channel(setup.people, "digest.channel", setup.settings.digest.channel))
     look = Standing(setup.client, setup.people)
     for name, ids in _named(setup.settings):
         if ids:
@@ -74,13 +76,13 @@ def _scopes(headers: Mapping[str, str]) -> Finding:
     return Finding("slack.scopes", "ok", "Every scope is granted.")
 
 
-async def _channel(people: People, channel: str) -> Finding:
+async def _channel(people: People, name: str, channel: str) -> Finding:
     place = await people.place(channel)
     if place.postable:
-        return Finding("approval.channel", "ok", "Cards can be posted there.")
-    cause = f"Cards cannot be posted in {channel}: the bot is not in it, or it is archived, shared, or not there."
-    fix = "Invite the bot with `/invite @bellcrier`, or set approval.channel to another channel."
-    return Finding("approval.channel", "error", cause, fix)
+        return Finding(name, "ok", "The bot can post there.")
+    cause = f"The bot cannot post in {channel}: it is not in it, or it is archived, shared, or not there."
+    fix = f"Invite the bot with `/invite @bellcrier`, or set {name} to another channel."
+    return Finding(name, "error", cause, fix)
 
 
 def _named(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -93,8 +95,10 @@ def _named(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "approval.notify", approval.notify
     yield "approval.delegates", approval.delegates
     yield "approval.break_glass", approval.break_glass
+    yield "notifications.watchers", settings.notifications.watchers
     for name, audience in settings.audiences.items():
         yield f"audiences.{name}.requesters", audience.requesters
+        yield f"audiences.{name}.watchers", audience.watchers
 
 
 @dataclass

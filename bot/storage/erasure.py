@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, cast, delete, func, or_, select, text, update
 
 from bot.domain.clock import Micros
 from bot.storage.audit import write_event
@@ -144,7 +144,9 @@ def erase_broadcast(connection: Connection, one: Ended, at: Micros) -> None:
     words = {"campaign": None, "glass_reason": None, "review_comment": None}
     connection.execute(update(broadcasts).where(rows.workspace == one.workspace, rows.id == one.id).values(words))
     connection.execute(delete(notes).where(notes.c.workspace == one.workspace, notes.c.broadcast == one.id))
-    connection.execute(delete(posts).where(posts.c.workspace == one.workspace, posts.c.key.contains(one.id)))
+    of_digest = and_(posts.c.key.startswith("digest:"), cast(posts.c.sentence, Text).contains(one.id))
+    about_it = or_(posts.c.about == one.id, posts.c.key.contains(one.id), of_digest)
+    connection.execute(delete(posts).where(posts.c.workspace == one.workspace, about_it))
     _erase_reasons(connection, select(audit.c.seq).where(at_home, audit.c.broadcast == one.id))
     note_removal(connection, one, "operator", "erase", at)
 

@@ -51,6 +51,18 @@ def post(
     return insert_ignoring(connection, posts, [row]) == 1
 
 
+def is_known(connection: Connection, workspace: str, key: str) -> bool:
+    """Whether a message of this key was queued or left out before."""
+    found = select(posts.c.seq).where(posts.c.workspace == workspace, posts.c.key == key)
+    return connection.execute(found).first() is not None
+
+
+def leave_out(connection: Connection, workspace: str, key: str, place: str, at: Micros) -> bool:
+    """Remember that this message is not to be posted. Returns False if it is known already."""
+    row: dict[str, Any] = {"workspace": workspace, "key": key, "place": place, "sentence": Translatable("").plain()}
+    return insert_ignoring(connection, posts, [row | {"at": at, "post_at": None, "tries": 0}]) == 1
+
+
 def posts_wait(connection: Connection, at: Micros) -> bool:
     waiting = select(posts.c.seq).where(posts.c.post_at <= at, unstumbled(connection)).limit(1)
     return connection.execute(waiting).first() is not None

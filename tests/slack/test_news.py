@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tests.support.cards import act
 from tests.support.core import TEAM, decision
 from tests.support.ground import StartBot, newest
 from tests.support.patience import nothing_more
+from tests.support.running import process, told, written_settings
 from tests.support.slack import HERE, ask, filled, open_form, settled
 
 APPROVALS = "C0APPROVALS"
@@ -188,3 +191,36 @@ async def test_a_form_is_confirmed_as_a_command_is(sandbox: Sandbox, bot: Bot) -
     form = await open_form(sandbox)
     await sandbox.acting.submit("U0DAN", form["id"], filled("clients", "Soldes"))
     await sandbox.until(lambda: "is waiting for approval" in str(sandbox.acting.ephemerals("U0DAN")))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["500", "lost"])
+async def test_news_outlives_a_process_that_is_killed(
+    sandbox: Sandbox, bot_port: int, tmp_path: Path, sqlite_schema: Path, fault: str
+) -> None:
+    """`lost`: Slack has posted it, and the process dies before it knows; then it may stand there twice, never less."""
+    shutil.copy(sqlite_schema, tmp_path / "bell.db")
+    approval = {"approvers": ["U0ANA"], "channel": APPROVALS}
+    settings = written_settings(sandbox, bot_port, tmp_path, approval=approval)
+    command = "bot.cli", "run", "--config", str(settings), "--port", str(bot_port)
+    async with process(*command) as first:
+        await told(first)
+        await sandbox.until(lambda: sandbox.delivery.connected)
+        await ask(sandbox, TOMORROW)
+        message = await standing(sandbox, APPROVALS)
+        sandbox.faults.add("chat.postMessage", fault, times=100)
+        await sandbox.acting.click("U0ANA", APPROVALS, message["ts"], "broadcast.approve")
+        await sandbox.until(lambda: ("chat.postMessage", HERE) in tried(sandbox))
+        first.kill()
+        await first.wait()
+    sandbox.faults.clear()
+    before = len(sandbox.acting.messages(HERE))
+    async with process(*command) as second:
+        await told(second)
+        await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) > before)
+        await sandbox.until(lambda: "Approved by" in str(sandbox.acting.thread(APPROVALS, message["ts"])))
+    assert len(sandbox.acting.messages(HERE)) == before + 1
+
+
+def tried(sandbox: Sandbox) -> list[tuple[str, str]]:
+    return [(name, str(given.get("channel"))) for name, given in sandbox.calls]

@@ -102,16 +102,18 @@ async def test_nothing_that_was_written_about_a_broadcast_is_left_once_it_is_era
     def leave(connection: Connection) -> None:
         notes.add_notes(connection, row, 1, [Note(Translatable("{x}", x="Canary five"))])
         outbox.post(connection, TEAM, f"asked:{id}:1", "C1", Translatable("{x}", x="Canary six"), None, 1)
+        outbox.post(connection, TEAM, "post:7:U0CLEO", "U0CLEO", Translatable("{x}", x="Canary x"), None, 1, about=id)
+        outbox.post(connection, TEAM, "digest:2027-01-18", "C1", Translatable(f"{id} {{x}}", x="Canary y"), None, 1)
         audit.write_audit(connection, row, "U0ANA", "reject", row.state, 1, "Canary seven")
         connection.execute(insert(deliveries), [reported(id, str(number)) for number in range(1_200)])
         audit_chain.seal_all(connection)
 
     await core.database.write(leave)
-    assert await canaries(core, tmp_path / "before") == 7
+    assert await canaries(core, tmp_path / "before") == 9
     code, told = await erase(id, "--dry-run")
     assert (code, "notes and 1200 deliveries" in told, "Nothing was erased." in told) == (0, True, True), told
     assert (await erase(id.lower(), typed="n\n"))[0] == 1
-    assert await canaries(core, tmp_path / "still") == 7
+    assert await canaries(core, tmp_path / "still") == 9
 
     code, told = await erase(id, "--yes")
     assert (code, f"Erased {id}." in told) == (0, True), told

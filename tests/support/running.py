@@ -41,13 +41,18 @@ async def told(running: asyncio.subprocess.Process) -> str:
 @asynccontextmanager
 async def running_bot(sandbox: Sandbox, port: int, folder: Path, **changes: object) -> AsyncIterator[str]:
     """The bot as an operator runs it. Yields the address that it says it listens on."""
-    raw = raw_settings(sandbox, port, folder) | changes
-    settings = folder / "bellcrier.toml"
-    settings.write_text(_toml(raw), encoding="utf-8")
+    settings = written_settings(sandbox, port, folder, **changes)
     async with process("bot.cli", "run", "--config", str(settings), "--port", str(port)) as bot:
         listening, address = (await told(bot)).rsplit(" ", 1)
         assert listening == "Listening on"
         yield address
+
+
+def written_settings(sandbox: Sandbox, port: int, folder: Path, **changes: object) -> Path:
+    """Write the demo's settings for this sandbox to a file, with some tables or values replaced."""
+    settings = folder / "bellcrier.toml"
+    settings.write_text(_toml(raw_settings(sandbox, port, folder) | changes), encoding="utf-8")
+    return settings
 
 
 def _toml(table: Mapping[str, object], name: str = "") -> str:

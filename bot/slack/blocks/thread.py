@@ -16,7 +16,7 @@ from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import plain_button
 from bot.slack.blocks.card_facts import BADGES
 from bot.slack.blocks.charts import deliveries_chart
-from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, section, sentence, shortened
+from bot.slack.blocks.mrkdwn import ANSWER, SECTION, Block, Post, context, lines, section, sentence, shortened
 from bot.storage.notes import Note
 from bot.workflow.sentence_parts import REASON
 
@@ -45,7 +45,8 @@ def thread_message(message: Translatable, mention: str | None, words: Translator
         text = f"{mentions(mention.split())} {text}"
     before, after = message.values.get("text_before"), message.values.get("text_after")
     changed = [diff(before, after)] if isinstance(before, str) and isinstance(after, str) else []
-    return Post(shortened(text, ANSWER), [section(text), *changed])
+    whole = lines(text.split("\n"), words).blocks if len(text) > SECTION else [section(text)]
+    return Post(shortened(text, ANSWER), [*whole, *changed])
 
 
 def news_message(
