@@ -49,7 +49,8 @@ def cards_to_draw(connection: Connection, at: Micros, limit: int, *, new: bool) 
     )
     drawn_before = exists(select(cards.c.ts).where(of))
     behind = behind.where(not_(drawn_before) if new else drawn_before)
-    return read_broadcasts(connection, behind.order_by(broadcasts.c.draw_at).limit(limit))
+    progress = broadcasts.c.state == State.SENT  # decisions and ends are shown before it
+    return read_broadcasts(connection, behind.order_by(progress, broadcasts.c.draw_at).limit(limit))
 
 
 def drawing_of(broadcast: Broadcast) -> str:
@@ -62,16 +63,26 @@ def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
     return but(drawing, failing_rows_of(connection).put_off("card"))
 
 
-def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, stale_at: Micros | None = None) -> None:
+def drawn(
+    connection: Connection, broadcast: Broadcast, at: Micros, *, pause: Micros, stale_at: Micros | None = None
+) -> None:
     """Record that the card shows this revision.
 
-    If the broadcast has moved on meanwhile, the card is drawn again at `again_at`. If not, it is drawn again at
-    `stale_at`, when what it shows is no longer true.
+    If the broadcast is in another state meanwhile, the card is drawn again at once; if something else about it has
+    changed, after a `pause`. If not, it is drawn again at `stale_at`, when what it shows is no longer true.
     """
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
-    newer = broadcasts.c.revision != broadcast.revision
-    connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=stale_at)))
-    homes.stir(connection, broadcast.workspace, again_at)
+    moved, newer = broadcasts.c.state != broadcast.state, broadcasts.c.revision != broadcast.revision
+    again = case((moved, at), (newer, at + pause), else_=stale_at)
+    connection.execute(update(broadcasts).where(mine).values(draw_at=again))
+    homes.stir(connection, broadcast.workspace, at + pause)
+
+
+def put_off(connection: Connection, broadcast: Broadcast, until: Micros) -> None:
+    """Draw its card later, unless it is in another state by now."""
+    mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
+    same = broadcasts.c.state == broadcast.state
+    connection.execute(update(broadcasts).where(mine, same).values(draw_at=until))
 
 
 def draw_waiting_again(connection: Connection, workspace: str, at: Micros, after: str) -> str | None:

@@ -21,6 +21,7 @@ from bot.slack.blocks.card import draw_card, goes_stale_at, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.client import error_code
+from bot.slack.publish.pace import PAUSE, pace_of, waits_until
 from bot.slack.publish.poster import Later, Poster
 from bot.storage import broadcasts, cards, notes, outbox
 from bot.storage.broadcast_rows import NEW_VERSION, Changes
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 20
 CLOCKS_APART = 2 * SECOND
-CARD_PAUSE = 2 * SECOND  # between two drawings of one card
+RESERVED = 3  # changes of messages that progress leaves to decisions and ends
 LONGEST_PAUSE = 300 * SECOND
 POSTING = 60 * SECOND  # how long other processes leave alone what one has taken to post
 MAX_TRIES = 20
@@ -92,13 +93,17 @@ class Cards:
     async def redraw_cards(self) -> None:
         """Redraw as many cards as Slack's limit allows. The others are drawn later, in their latest state."""
         for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=False)):
-            if not self.poster.updates.has_capacity():
-                return
+            if not self.poster.updates.has_capacity(RESERVED + 1 if row.state is State.SENT else 1):
+                continue
             with self.poster.alone("card", cards.drawing_of(row), row.workspace):
                 await self._draw(row)
 
     async def _draw(self, row: Broadcast) -> None:
         known, votes = await self.database.read(lambda c: (cards.card_of(c, row), votes_for(c, row)))
+        shown = (known.facts if known is not None else None) or {}
+        if (later := waits_until(row, shown, self.clock())) is not None:
+            await self.database.write(lambda c: cards.put_off(c, row, later))
+            return
         showing, facts = await self.showing_of(row, votes), dict(self.audiences.facts(row, self.clock()))
         drawing = self._drawing(row, known, facts)
         showing = await self._with_links(replace(showing, since=drawing.since))
@@ -109,7 +114,8 @@ class Cards:
         else:
             card = await self._first_card(row, post)
         if card is not None:
-            card = replace(card, facts={**facts, "drawing": drawing, "since": self._since(card, known, drawing)})
+            seen = {"drawing": drawing, "since": self._since(card, known, drawing), **pace_of(row, shown, self.clock())}
+            card = replace(card, facts={**facts, **seen})
         if card is not None and row.version > 1:
             await self.database.write(lambda c: cards.keep_card(c, card))
             await self._shrink_older(row, card)
@@ -172,7 +178,7 @@ class Cards:
     def _drawn(self, connection: Connection, row: Broadcast, card: Card | None, stale_at: Micros | None) -> None:
         if card is not None:
             cards.keep_card(connection, card)
-        cards.drawn(connection, row, again_at=self.clock() + CARD_PAUSE, stale_at=stale_at)
+        cards.drawn(connection, row, self.clock(), pause=PAUSE, stale_at=stale_at)
         if row.is_canary:
             cards.draw_what_waits_for(connection, row, self.clock())
 

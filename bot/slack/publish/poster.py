@@ -74,6 +74,8 @@ class Poster:
         if self.database.exclusive or time.monotonic() < self._ours_until:
             return True
         took = await self.database.write(partial(self._take_lease, seconds=PAINT_LEASE))
+        if took and not self._ours_until:  # the process before this one may have used up what Slack takes in a burst
+            await self.updates.acquire(self.budget)
         self._ours_until = time.monotonic() + PAINT_LEASE / 4 if took else 0.0
         return took
 
