@@ -28,7 +28,7 @@ from bot.scheduler import PeriodicTask, Scheduler, Task
 from bot.sending.tokens import callback_address
 from bot.sending.tracker import Tracker
 from bot.slack.client import SlackClient
-from bot.slack.commands.broadcasts import ShowingOf
+from bot.slack.commands.showing import ShowingOf
 from bot.slack.directory import People
 from bot.slack.greeting import open_socket
 from bot.slack.installed import exchange

@@ -15,10 +15,11 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
+from bot import exporting
 from bot.app import Bot
 from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
-from bot.slack.blocks import answers, card_buttons, card_facts, charts, home, listing, recurring
+from bot.slack.blocks import card_buttons, card_facts, charts, home, listing, recurring
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand
@@ -124,8 +125,8 @@ def in_tables() -> Iterator[str]:
     yield from card_facts.PURPOSES.values()
     yield from card_facts.KINDS.values()
     yield from charts.LABELS.values()
-    yield from answers.STEPS.values()
-    yield from answers.ACTORS.values()
+    yield from exporting.ACTORS.values()
+    yield from exporting.DEEDS.values()
     yield from (label for label, _ in card_buttons.BUTTONS.values())
     yield from card_buttons.FOLLOW_UPS.values()
     yield from (*home.SECTIONS.values(), *home.STEPS)
@@ -236,7 +237,7 @@ def test_a_language_that_is_not_there_is_english() -> None:
 def test_no_sentence_serves_both_for_one_broadcast_and_for_many_deliveries() -> None:
     """English has one form for both; other languages have two."""
     assert not set(charts.LABELS.values()) & {
-        *answers.STEPS.values(),
+        *exporting.DEEDS.values(),
         *card_facts.HOLDS.values(),
         *recurring.TURNS.values(),
     }

@@ -22,6 +22,7 @@ from bot.slack.commands.schedules import Recurring
 from bot.slack.corrections import Corrections
 from bot.slack.home import HomeTab
 from bot.slack.interaction import (
+    SHOWN,
     Body,
     Entrance,
     Interaction,
@@ -59,6 +60,7 @@ class Pressed:
         self.person, self.client, self.words = done.person, done.client, done.words
         self.channel, self.trigger = done.channel, done.trigger
         self.in_view = part(body, "view")  # the one that it was pressed in, if that is no message
+        self.shown_again = card_buttons.is_shown_again(str(action.get("block_id") or ""))
         self.sight = self._sight(message_of(body), str(action.get("block_id") or ""))
 
     def _sight(self, ts: str, block_id: str) -> Sight:
@@ -66,7 +68,7 @@ class Pressed:
         if self.in_view:
             return Sight("", "", facts=facts_seen(self.in_view, self.id, self.version))
         drawing = card_buttons.drawing_of(block_id)
-        return Sight(self.channel, ts, Drawing(*drawing) if drawing else None)
+        return Sight(self.channel, "" if self.shown_again else ts, Drawing(*drawing) if drawing else None)
 
     async def open(self, view: dict[str, Any]) -> None:
         """Open a form; above the view that the button is in, if it is in one that can be closed."""
@@ -140,26 +142,14 @@ class Buttons:
         if of not in ("broadcast", "reminder", "home", "workspace"):
             return None
         entered: list[Interaction] = []
-
-        redraw = self.redrawn.get(str(action.get("action_id")).rpartition(".")[0])
+        replaces = False
 
         async def press(done: Interaction) -> mrkdwn.Post | None:
             entered.append(done)
-            if redraw is not None:
-                return await redraw(str(action.get("value") or ""), done)
-            if of == "home":
-                return await self.home.pressed(action, done)
-            if of == "reminder":
-                await self.recurring.pressed(body, action, done)
-            elif action.get("action_id") == OPEN:
-                await self.settings.pressed(done)
-            elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
-                return await self.templates.pressed(action, done)
-            elif (name := str(action.get("action_id"))).startswith(refusals.CORRECT):
-                await self.corrections.open(name, str(action.get("value") or ""), done)
-            else:
-                await self._do(Pressed(body, action, done))
-            return None
+            nonlocal replaces
+            redrawn = await self._redraw(body, action, done)
+            replaces = redrawn is not None
+            return redrawn or await self._act(of, body, action, done)
 
         channel, user, words = channel_of(body), user_of(body), translator_for(None)
         try:
@@ -168,8 +158,9 @@ class Buttons:
             if refused.error is None:
                 return respond(body, self.audiences.settings.slack_api_url, mrkdwn.lines(refused.lines, refused.words))
             text = " ".join(refused.lines)
-            told, redraw, words = mrkdwn.Post(text, [mrkdwn.section(text)]), None, refused.words
-        if redraw is not None and told:
+            told, words = mrkdwn.Post(text, [mrkdwn.section(text)]), refused.words
+            replaces = False
+        if replaces and told:
             return respond(body, self.audiences.settings.slack_api_url, told, replaces=True)
         if self.home.is_about(body):
             done = next(iter(entered), None)
@@ -177,6 +168,32 @@ class Buttons:
             words = done.words if done else words
             return await self.home.answer(body, client, told, done, words, changed=changed)
         return reply_privately(client, channel or user, user, told) if told else None
+
+    async def _redraw(self, body: Body, action: Mapping[str, Any], done: Interaction) -> mrkdwn.Post | None:
+        """Return what an answer shows after a press on a button in it; None for a press elsewhere."""
+        name, value = str(action.get("action_id")), str(action.get("value") or "")
+        if (redraw := self.redrawn.get(name.rpartition(".")[0])) is not None:
+            return await redraw(value, done)
+        pressed = Pressed(body, action, done)
+        if not pressed.shown_again or pressed.name not in self.DIRECT:
+            return None
+        await self._do(pressed)
+        return await self.redrawn[SHOWN](pressed.id, done)
+
+    async def _act(self, of: str, body: Body, action: Mapping[str, Any], done: Interaction) -> mrkdwn.Post | None:
+        if of == "home":
+            return await self.home.pressed(action, done)
+        if of == "reminder":
+            await self.recurring.pressed(body, action, done)
+        elif action.get("action_id") == OPEN:
+            await self.settings.pressed(done)
+        elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
+            return await self.templates.pressed(action, done)
+        elif (name := str(action.get("action_id"))).startswith(refusals.CORRECT):
+            await self.corrections.open(name, str(action.get("value") or ""), done)
+        else:
+            await self._do(Pressed(body, action, done))
+        return None
 
     async def _do(self, pressed: Pressed) -> None:
         workspace = pressed.person.workspace

@@ -21,8 +21,9 @@ from bot.slack.blocks import home as blocks
 from bot.slack.blocks.card import draw_card
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.client import UNREACHABLE, error_name
-from bot.slack.commands.broadcasts import ShowingOf, open_view
+from bot.slack.commands.broadcasts import open_view
 from bot.slack.commands.router import Commands
+from bot.slack.commands.showing import ShowingOf
 from bot.slack.interaction import Body, Entrance, Interaction, trigger_of, user_of, workspace_of
 from bot.slack.payload import id_in, part
 from bot.slack.replies import Command, reply_privately

@@ -46,6 +46,7 @@ class Interaction:
 
 #: Draws an answer anew, from the value of the button that was pressed in it.
 Redraw = Callable[[str, Interaction], Awaitable[Post]]
+SHOWN = "broadcast.shown"  # the answer to `/broadcast show`, whose buttons are those of the card
 
 
 class Refused(Exception):

@@ -14,6 +14,8 @@ from bot.storage.cards import Card
 PATIENCE = 0.8  # seconds, of the three in which a command is answered
 MOST = 5000
 
+Shown = tuple[str, int]
+
 
 class Links:
     """The links to cards. Whatever Slack does not tell at once is left out."""
@@ -21,15 +23,15 @@ class Links:
     def __init__(self) -> None:
         self._known: LRUCache[tuple[str, str, str], str] = LRUCache(MOST)
 
-    async def to(self, cards: Sequence[Card], client: AsyncWebClient) -> dict[str, str]:
-        """Return the links to these cards, by the ids of their broadcasts."""
+    async def to(self, cards: Sequence[Card], client: AsyncWebClient) -> dict[Shown, str]:
+        """Return the links to these cards, each by the broadcast and version that it shows."""
         unknown = [card for card in cards if _key(card) not in self._known]
         asking = [asyncio.create_task(self._ask(card, client)) for card in unknown]
         if asking:
             _, late = await asyncio.wait(asking, timeout=PATIENCE)
             for one in late:
                 one.cancel()
-        return {card.broadcast: self._known[_key(card)] for card in cards if _key(card) in self._known}
+        return {(card.broadcast, card.version): self._known[_key(card)] for card in cards if _key(card) in self._known}
 
     async def _ask(self, card: Card, client: AsyncWebClient) -> None:
         try:

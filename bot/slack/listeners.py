@@ -20,10 +20,10 @@ from bot.domain.clock import SECOND, Clock, Micros
 from bot.recurring.reminders import Reminders
 from bot.slack.buttons import Buttons
 from bot.slack.client import SlackClient, clients_like
-from bot.slack.commands.broadcasts import ShowingOf
 from bot.slack.commands.doctor import Examine
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
+from bot.slack.commands.showing import ShowingOf
 from bot.slack.directory import People
 from bot.slack.forms import FormHandlers, last_input
 from bot.slack.home import HomeTab

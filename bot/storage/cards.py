@@ -142,6 +142,13 @@ def older_cards(connection: Connection, broadcast: Broadcast) -> list[Card]:
     return [Card(**row) for row in connection.execute(statement).mappings()]
 
 
+def earlier_cards(connection: Connection, broadcast: Broadcast) -> list[Card]:
+    """The messages that showed its earlier versions, as they are now."""
+    mine = and_(cards.c.workspace == broadcast.workspace, cards.c.broadcast == broadcast.id)
+    earlier = select(cards).where(mine, cards.c.version < broadcast.version).order_by(cards.c.version.desc()).limit(10)
+    return [Card(**row) for row in connection.execute(earlier).mappings()]
+
+
 def card_at(connection: Connection, workspace: str, channel: str, ts: str) -> Card | None:
     """The card at this place: a reaction applies to the version shown there."""
     statement = select(cards).where(cards.c.workspace == workspace, cards.c.channel == channel, cards.c.ts == ts)

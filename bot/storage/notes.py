@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,13 @@ def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[Pendin
 def _to_note(row: RowMapping) -> PendingNote:
     note = Note(Translatable.of(row["sentence"]), row["mention"], row["aloud"])
     return PendingNote(row["seq"], row["workspace"], row["broadcast"], note, row["at"], row["tries"])
+
+
+def told_at(connection: Connection, workspace: str, id: str, instants: Sequence[Micros]) -> dict[Micros, Translatable]:
+    """What the thread of a broadcast says of what happened at these instants, by the instant."""
+    of = and_(notes.c.workspace == workspace, notes.c.broadcast == id, notes.c.at.in_(instants))
+    found = read_each(connection, select(notes).where(of).order_by(notes.c.seq), _to_note, "note", "seq")
+    return {one.at: one.note.sentence for one in reversed(found)}
 
 
 def note_posted(connection: Connection, seq: int, ts: str) -> None:

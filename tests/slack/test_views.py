@@ -20,9 +20,9 @@ from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, Hold, Phase, State,
 from bot.domain.people import Person
 from bot.slack import replies
 from bot.slack.blocks import card_buttons, card_facts, form_values, forms, mrkdwn
-from bot.slack.blocks.answers import details
 from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
+from bot.slack.blocks.history import Story, details
 from bot.slack.directory import Place
 from bot.storage.votes import Vote
 from bot.workflow.submitted import Submitted
@@ -57,7 +57,7 @@ def test_a_card_is_taken_by_slack_in_every_state_with_all_of_the_text(case: str,
     post = draw_card(asked, showing(), EN)
     check_blocks(post.blocks)
     if state in ENDED:
-        assert shown in whole_text(details(asked, showing(), (), None, EN).blocks)
+        assert shown in whole_text(details(asked, showing(), Story(), EN).blocks)
     else:
         assert shown in whole_text(post.blocks)
     assert 0 < len(post.text) <= 4000
@@ -160,7 +160,7 @@ def test_who_cannot_approve_any_more_is_not_asked_for_it() -> None:
 def test_a_draft_says_how_long_it_is_kept_and_not_that_it_is_over(voices: int, end: int) -> None:
     """Its writer gets a note a day before it is discarded, and one when it is discarded."""
     draft = row(state=State.DRAFT, voice_at=OPENS, voices=voices)
-    shown = json.dumps(details(draft, showing(), [], None, EN).blocks)
+    shown = json.dumps(details(draft, showing(), Story(), EN).blocks)
     assert f"It is kept as a draft until <!date^{end // SECOND}^" in shown
     assert "broadcast.edit" in shown
     assert "Nothing more will happen" not in shown
@@ -331,9 +331,10 @@ def test_several_complaints_about_one_field_are_all_read() -> None:
 
 
 def test_a_step_that_cannot_be_shown_hides_no_other() -> None:
-    step = {"actor": "U1", "action": "approve", "before": "pending", "after": "scheduled", "at": 1_800_000_000_000_000}
+    instant = 1_800_000_000_000_000
+    step = {"actor": "U1", "action": "approve", "version": 1, "reason": None, "at": instant}
     history = [{**step, "seq": 1}, {**step, "seq": 2, "at": 10**20}, {**step, "seq": 3, "actor": "U3"}]
-    shown = json.dumps(details(row(), showing(), history, None, EN).blocks)
+    shown = json.dumps(details(row(), showing(), Story(history), EN).blocks)
     assert "<@U3>" in shown
     assert "*B234679/2* cannot be shown" in shown
 

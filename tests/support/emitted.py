@@ -24,6 +24,7 @@ from bot.slack.blocks import answers, break_glass, forms, recurring, refusals, t
 from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.form_values import Choice
+from bot.slack.blocks.history import Story, details
 from bot.slack.blocks.listing import ListPage, listing
 from bot.slack.blocks.mrkdwn import Post, lines, quote, section
 from bot.slack.blocks.thread import thread_message, thread_note
@@ -34,6 +35,7 @@ from bot.storage.templates import Template, TemplateVote
 from bot.storage.votes import Vote
 from bot.when.recurrence import Closed, RecurringTime
 from bot.workflow.approval_rules import RequiredApprovals
+from bot.workflow.decision_types import Drawing
 from bot.workflow.sentence_parts import REASON, edited
 from bot.workflow.storing import CHANGED_BY
 from bot.workflow.submitted import Submitted
@@ -398,14 +400,20 @@ ANSWERS: dict[str, Draw] = {
     },
     **{
         f"the details, {state}": (
-            lambda text, words, state=state: answers.details(  # type: ignore[misc]
+            lambda text, words, state=state: details(  # type: ignore[misc]
                 skipped(text, state=state),
                 full(text),
-                [
-                    {"actor": actor, "action": "edit_refused", "before": "pending", "after": "held", "at": AT, "seq": 1}
-                    for actor in ("U0123456789", "clock", "policy") * 6
-                ],
-                "https://bell.slack.com/archives/C1/p1",
+                Story(
+                    [
+                        {"actor": actor, "action": action, "version": 2, "at": AT, "seq": 1, "reason": text}
+                        for actor in ("U0123456789", "clock", "policy") * 3
+                        for action in ("edit_refused", "edit")
+                    ],
+                    {AT: edited(CHANGED_BY, "U0123456789", row(text="a"), row(text=text))},
+                    "https://bell.slack.com/archives/C1/p1",
+                    dict.fromkeys(range(10), "https://bell.slack.com/archives/C1/p1"),
+                    Drawing(7, AT),
+                ),
                 words,
             )
         )

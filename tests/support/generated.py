@@ -129,6 +129,7 @@ OF_TEMPLATES = ("approve_template", "withdraw_template")
 #: The buttons that turn pages; each value says of what.
 OF_PAGES = {
     **dict.fromkeys(("list.next", "list.first"), '["word", "soldes", 4070908800000000, "BZZZZZZZ"]'),
+    "shown.x": "BZZZZZZZ",
 }
 #: Every subcommand.
 SUBCOMMANDS = (

@@ -14,8 +14,8 @@ from bot.config.settings import SettingsError
 from bot.domain.clock import SECOND
 from bot.domain.i18n import translator_for
 from bot.domain.lifecycle import ENDED, State
-from bot.slack.blocks.answers import details
 from bot.slack.blocks.card_facts import CardContext
+from bot.slack.blocks.history import Story, details
 from bot.slack.blocks.listing import ListPage, listing
 from bot.storage import audit, audit_chain, removal, tables
 from bot.storage.listings import Wanted
@@ -87,7 +87,7 @@ async def test_a_text_that_was_removed_is_said_to_be_wherever_it_would_stand(cor
     await Retention(core.runtime).tick()
     row, words = await core.row(ids[State.DONE]), translator_for("en")
     showing = CardContext((), "Encom", None, verdict=None, training=False, zone="UTC")
-    shown = str(details(row, showing, [], None, words).blocks)
+    shown = str(details(row, showing, Story(), words).blocks)
     assert "The text was removed on <!date^" in shown
     assert f"Its digest begins with `{row.digest[:8]}`" in shown
     assert "“text removed”" in str(listing(ListPage(Wanted.LATEST, "", [row]), words).blocks)

@@ -37,6 +37,8 @@ AFTER_CANARY: Mapping[Action, str] = {Action.SEND_NOW: "Continue", Action.DROP: 
 IN_MENU = frozenset({Action.EDIT, Action.CANCEL, Action.REPLAN, Action.BREAK_GLASS})
 MENU = "broadcast.more"
 
+SHOWN_AGAIN = "shown:"  # begins the id of a card's buttons outside of the card
+
 #: The label of the follow-up, for a broadcast that is over or can only be corrected.
 FOLLOW_UPS: Mapping[State, str] = {
     **dict.fromkeys((State.SENT, State.DONE), "Send a correction"),
@@ -93,8 +95,18 @@ def drawing_of(block_id: str) -> tuple[int, Micros] | None:
 
     None if the block is not ours: then only the message identifies what the person saw.
     """
-    matched = re.fullmatch(r"actions:([0-9]{1,9})(?::([0-9]{1,18}))?", block_id)
+    matched = re.fullmatch(r"(?:actions|shown):([0-9]{1,9})(?::([0-9]{1,18}))?", block_id)
     return (int(matched[1]), int(matched[2] or 0)) if matched else None
+
+
+def shown_again(buttons: Block, drawing: tuple[int, Micros]) -> Block:
+    """Return the buttons of a card for an answer that shows the same; a press on them counts as one on the card."""
+    revision, since = drawing
+    return {**buttons, "block_id": f"{SHOWN_AGAIN}{revision}:{since}"}
+
+
+def is_shown_again(block_id: str) -> bool:
+    return block_id.startswith(SHOWN_AGAIN)
 
 
 def _button(action: Action, broadcast: Broadcast, showing: CardContext, words: Translator) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -22,8 +22,9 @@ from bot.slack.client import UNREACHABLE, error_name, is_late
 from bot.slack.commands import parse
 from bot.slack.commands.listing import ListCommand
 from bot.slack.commands.schedules import Recurring
+from bot.slack.commands.showing import ShowCommand, ShowingOf
 from bot.slack.directory import People
-from bot.slack.interaction import Redraw
+from bot.slack.interaction import SHOWN, Redraw
 from bot.slack.links import Links
 from bot.slack.opened_forms import OpenedForms
 from bot.slack.replies import (
@@ -37,8 +38,7 @@ from bot.slack.replies import (
     submitted_post,
     with_late,
 )
-from bot.storage import audit, broadcasts, cards, keys
-from bot.storage.votes import Vote, votes_for
+from bot.storage import broadcasts, keys
 from bot.when.instants import goes_on, parse_when
 from bot.when.refusals import NotATime
 from bot.workflow import checks
@@ -48,8 +48,6 @@ from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
-
-ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.CardContext]]
 
 
 class BroadcastCommands:
@@ -66,11 +64,12 @@ class BroadcastCommands:
         with_facts: WithFacts,
     ) -> None:
         self.workflow, self.people, self.audiences, self.clock = workflow, people, audiences, clock
-        self.showing_of, self.recurring, self.with_facts = showing_of, recurring, with_facts
+        self.recurring, self.with_facts = recurring, with_facts
         self.opened, self.links = OpenedForms(workflow, clock), Links()
         self.lists = ListCommand(workflow, clock, self.links)
+        self.shown = ShowCommand(workflow, clock, showing_of, self.links)
         #: The answers that a button draws anew in their place, by the button.
-        self.redrawn: dict[str, Redraw] = {"broadcast.list": self.lists.turned}
+        self.redrawn: dict[str, Redraw] = {"broadcast.list": self.lists.turned, SHOWN: self.shown.again}
         self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] [canary=<audience>] <text>", self.send),
             "test": ("test <audience> [marketing|transactional] <text>", self.test),
@@ -187,14 +186,7 @@ class BroadcastCommands:
             raise
         except NotFound:
             return await self.recurring.show(asked, id)
-        votes, history, card = await self.workflow.database.read(
-            lambda c: (votes_for(c, row), audit.history(c, row.workspace, row.id), cards.card_of(c, row))
-        )
-        if row.state is State.DRAFT and row.requester != asked.person.id and card is None:
-            raise NotFound(row.id)
-        link = await permalink(client, card)
-        showing = await self.showing_of(row, votes)
-        return answers.details(row, showing, [dict(step) for step in history], link, asked.words)
+        return await self.shown.show(row, asked.person, client, asked.words)
 
     async def _find(self, person: Person, id: str, action: Action | None = None) -> Broadcast:
         """Return a broadcast that this person may see. Raises NotFound, NotUnderstood or DirectoryUnavailable.
@@ -286,16 +278,6 @@ class BroadcastCommands:
                 )
             )
         return mrkdwn.lines(lines, asked.words)
-
-
-async def permalink(client: AsyncWebClient, card: cards.Card | None) -> str | None:
-    if card is None:
-        return None
-    try:
-        answer = await client.chat_getPermalink(channel=card.channel, message_ts=card.ts)
-    except UNREACHABLE:
-        return None
-    return str(answer["permalink"])
 
 
 async def open_view(view: dict[str, Any], asked: Command, client: AsyncWebClient) -> Post | None:

@@ -95,7 +95,8 @@ class ListCommand:
     ) -> Post:
         rows, after = await self._seen(asked, person)
         shown = await self.workflow.database.read(lambda c: [cards.card_of(c, row) for row in rows])
-        links = await self.links.to([card for card in shown if card], client)
+        found = await self.links.to([card for card in shown if card], client)
+        links = {id: link for (id, _), link in found.items()}
         older = replace(asked, after=after).value() if after else None
         newest = replace(asked, after=None).value() if asked.after else None
         return listing(ListPage(asked.wanted, asked.word, rows, links, notices, older, newest), words)

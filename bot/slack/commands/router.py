@@ -15,10 +15,11 @@ from bot.slack.blocks import answers, mrkdwn, refusals
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.absences import AbsenceCommands
-from bot.slack.commands.broadcasts import BroadcastCommands, ShowingOf
+from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand, Examine
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.settings import SettingsCommand
+from bot.slack.commands.showing import ShowingOf
 from bot.slack.commands.templates import VERBS as TEMPLATE_VERBS
 from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
