@@ -19,7 +19,7 @@ from sandbox.vendors.all import Vendors
 from sandbox.world import Channel, Json, SlackError, World
 
 KEEP_ALIVE = 15.0
-AT_ONCE = 100  # messages that the page reads at a time; the older ones follow when somebody scrolls up
+AT_ONCE = 100  # messages that the page reads at a time; the others follow when somebody scrolls there
 STATIC = Path(__file__).parent / "static"
 
 
@@ -91,17 +91,19 @@ class Page:
         return {**shown, "bot": here, "latest": latest}
 
     async def channel(self, request: Request) -> Response:
-        """The newest messages of the channel `id`, or those before the message `before`, oldest first."""
-        me, id = request.query_params.get("me", ""), request.query_params.get("id", "")
+        """The newest messages of the channel `id`, or those next to the message `before` or `after`; oldest first."""
+        asked = request.query_params
+        me, id, before, after = (asked.get(name, "") for name in ("me", "id", "before", "after"))
         if id not in self.world.channels:
             return JSONResponse({"ok": False, "error": "There is no such channel here."}, 404)
-        before = request.query_params.get("before", "~")  # after every number
         whispered = [m for m in self.world.ephemerals.get(me, []) if m["channel"] == id]
-        found = [m for m in (*self.acting.messages(id), *whispered) if m["ts"] < before]
-        shown = sorted(found, key=lambda message: message["ts"])[-AT_ONCE:]
-        return JSONResponse(
-            {"ok": True, "messages": self.world.page_messages(id, shown), "more": len(shown) < len(found)}
-        )
+        found = [
+            m for m in (*self.acting.messages(id), *whispered) if after < m["ts"] and (not before or m["ts"] < before)
+        ]
+        found.sort(key=lambda message: message["ts"])
+        shown = found[:AT_ONCE] if after else found[-AT_ONCE:]
+        messages = self.world.page_messages(id, shown)
+        return JSONResponse({"ok": True, "messages": messages, "more": len(shown) < len(found)})
 
     async def thread(self, request: Request) -> Response:
         id, ts = request.query_params.get("channel", ""), request.query_params.get("ts", "")

@@ -1,6 +1,6 @@
 // Messages: how one looks, and a list of them that follows what comes in without pulling a reader away.
 import { EMOJI, draw, mrkdwn } from "/static/blocks.js";
-import { announce, el, icon, iconButton, locate, openMenu } from "/static/parts.js";
+import { announce, el, focusOn, icon, iconButton, locate, openMenu } from "/static/parts.js";
 import { ask, at, clock, dayName, dayOf, state } from "/static/wire.js";
 
 const QUICK = ["white_check_mark", "+1", "x"];
@@ -68,17 +68,19 @@ export class Look {
 }
 
 const NEAR = 60; // pixels from the end within which somebody reads the end
-const MOST = 300; // rows that are kept while new ones come in
+const SOON = 800; // pixels from an edge at which what lies beyond is read
+const MOST = 300; // rows that are kept; what nobody looks at any more is read again when somebody comes back
 const GROUPED = 300; // seconds within which one person's messages stand under one name
 
-/** Rows, oldest first, in `box`. `older(ts)` reads what came before: `{messages, more}`. */
+/** A window on the messages of `box`, oldest first. `page({before | after})` reads what lies beyond: `{messages, more}`;
+ * `reload` shows the newest; `beginning` makes what stands above the first; `read` hears which was read. */
 export class MessageList {
-  constructor(box, pill, look, { inThread = false, older = null, read = () => {} } = {}) {
-    Object.assign(this, { box, pill, look, inThread, older, onread: read, rows: new Map(), follow: true, more: false, waiting: 0, unread: null });
+  constructor(box, pill, look, { inThread = false, page = null, reload = null, beginning = () => [], read = () => {} } = {}) {
+    Object.assign(this, { box, pill, look, inThread, page, reload, beginning, onread: read });
+    Object.assign(this, { rows: new Map(), follow: true, more: { before: false, after: false }, waiting: 0, unread: null, top: 0 });
     this.feed = box.querySelector(".feed");
-    this.top = 0;
     box.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    pill.addEventListener("click", () => { this.toEnd(); this.last()?.querySelector("article").focus(); });
+    pill.addEventListener("click", async () => { await this.toEnd(); this.last()?.querySelector("article").focus(); });
     const watch = new ResizeObserver(() => { if (this.follow) this.stay(); });
     watch.observe(this.feed);
     watch.observe(box);
@@ -90,10 +92,11 @@ export class MessageList {
 
   scrolled() {
     const away = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight;
-    if (away < NEAR) this.reached();
+    if (away < NEAR && !this.more.after) this.reached();
     else if (this.box.scrollTop < this.top - 1) this.follow = false; // only a reader moves up
     this.top = this.box.scrollTop;
-    if (this.top < 800) this.readOlder();
+    if (this.top < SOON) this.extend("before");
+    if (away < SOON) this.extend("after");
   }
 
   stay() {
@@ -101,7 +104,11 @@ export class MessageList {
     this.top = this.box.scrollTop;
   }
 
-  toEnd() { this.reached(); this.stay(); }
+  async toEnd() {
+    if (this.more.after) await this.reload();
+    this.reached();
+    this.stay();
+  }
 
   reached() {
     this.follow = true;
@@ -110,37 +117,66 @@ export class MessageList {
     if (this.last()) this.onread(this.last().message.ts);
   }
 
-  async readOlder() {
-    if (!this.more || this.reading || !this.older) return;
+  /** Change something, while what somebody reads stays where it is. */
+  hold(change) {
+    if (this.follow) { change(); this.stay(); return; }
+    const edge = this.box.getBoundingClientRect().top;
+    const anchor = [...this.feed.children].find((row) => row.getBoundingClientRect().bottom > edge);
+    const before = anchor?.getBoundingClientRect().top;
+    change();
+    if (anchor?.isConnected) this.box.scrollTop += anchor.getBoundingClientRect().top - before;
+    this.top = this.box.scrollTop;
+  }
+
+  async extend(side) {
+    if (this.reading || !this.more[side]) return;
     this.reading = true;
-    const [first, shown] = [this.feed.firstElementChild, this.shownFor];
-    const { messages = [], more } = await this.older(first.message.ts);
+    const [edge, shown] = [side === "before" ? this.feed.firstElementChild : this.last(), this.shownFor];
+    const answer = await this.page({ [side]: edge.message.ts });
     this.reading = false;
-    if (shown !== this.shownFor) return;
-    this.more = Boolean(more);
-    if (this.box.scrollTop === 0) this.box.scrollTop = 1; // a browser holds the place of a reader anywhere but at the very top
-    first.before(...messages.map((message) => this.row(message, true)));
-    for (let row = this.feed.firstElementChild; row && row !== first.nextElementSibling; row = row.nextElementSibling) this.dress(row);
-    this.feed.classList.toggle("whole", !this.more);
+    if (!answer.ok || shown !== this.shownFor || !edge.isConnected) return;
+    this.more[side] = answer.more;
+    this.hold(() => {
+      edge[side](...answer.messages.filter((message) => !this.rows.has(message.ts)).map((message) => this.row(message)));
+      this.trim(side === "before" ? "after" : "before");
+      for (const row of this.feed.children) this.dress(row);
+      this.drawBeginning();
+    });
+  }
+
+  trim(side) {
+    while (this.page && this.feed.children.length > MOST) {
+      const row = side === "before" ? this.feed.firstElementChild : this.last();
+      this.rows.delete(row.message.ts);
+      row.remove();
+      this.more[side] = true;
+    }
+  }
+
+  drawBeginning() {
+    const there = this.box.querySelector(".above");
+    if (this.more.before) this.box.querySelectorAll(".above").forEach((node) => node.remove());
+    else if (!there) this.feed.before(...this.beginning());
   }
 
   // --- rows ---
 
-  show(messages, { more = false, unread = null, above = [] } = {}) {
+  show(messages, { more = false, unread = null } = {}) {
     this.shownFor = {};
-    Object.assign(this, { more, unread, follow: true, waiting: 0 });
+    Object.assign(this, { more: { before: more, after: false }, unread, follow: true, waiting: 0 });
     this.pill.hidden = true;
     this.rows.clear();
     this.feed.replaceChildren(...messages.map((message) => this.row(message)));
     for (const row of this.feed.children) this.dress(row);
     this.makeStop(this.last()?.querySelector("article"));
     this.box.querySelectorAll(".above, .notice").forEach((node) => node.remove());
-    this.feed.before(...above);
-    this.toEnd();
+    this.drawBeginning();
+    this.reached();
+    this.stay();
   }
 
-  row(message, old = false) {
-    const row = el("div", { class: `row ${old ? "old" : ""}`, "data-row": message.ts }, this.look.article(message, this.inThread));
+  row(message) {
+    const row = el("div", { class: "row", "data-row": message.ts }, this.look.article(message, this.inThread));
     row.message = message;
     this.rows.set(message.ts, row);
     return row;
@@ -162,11 +198,16 @@ export class MessageList {
     row.classList.toggle("together", Boolean(together));
   }
 
-  /** A message that is new, or changed. */
+  /** A message that is new, or changed. One that lies beyond what is shown is read when somebody comes there. */
   put(message) {
     const known = this.rows.get(message.ts);
-    if (known) { this.change(known, message); return; }
-    if (this.more && this.feed.firstElementChild && Number(message.ts) < Number(this.feed.firstElementChild.message.ts)) return;
+    if (known) { this.hold(() => this.change(known, message)); return; }
+    if (this.more.before && this.rows.size && Number(message.ts) < Number(this.feed.firstElementChild.message.ts)) return;
+    if (!this.more.after) this.hold(() => this.insert(message));
+    this.arrived(message);
+  }
+
+  insert(message) {
     let after = this.last();
     while (after && Number(after.message.ts) > Number(message.ts)) after = after.previousElementSibling;
     const row = this.row(message);
@@ -174,7 +215,8 @@ export class MessageList {
     this.dress(row);
     if (row.nextElementSibling) this.dress(row.nextElementSibling);
     else if (!this.feed.contains(document.activeElement)) this.makeStop(row.querySelector("article"));
-    this.arrived(message);
+    if (this.follow) this.trim("before");
+    this.drawBeginning();
   }
 
   change(row, message) {
@@ -184,28 +226,16 @@ export class MessageList {
     fresh.tabIndex = old.tabIndex;
     row.message = message;
     old.replaceWith(fresh);
-    if (focused) { this.offerTools(fresh); (focused() ?? fresh).focus({ preventScroll: true }); }
+    if (focused) { this.offerTools(fresh); focusOn(focused() ?? fresh); }
   }
 
   arrived(message) {
     if (message.user !== state.me) announce(`${message.name}: ${message.text}`);
     if (this.follow && document.hasFocus()) this.onread(message.ts);
-    if (this.follow) { this.trim(); this.stay(); return; }
+    if (this.follow) return;
     this.waiting += 1;
     this.pill.hidden = false;
     this.pill.replaceChildren(icon("down"), `${this.waiting} new ${this.waiting === 1 ? "message" : "messages"}`);
-  }
-
-  /** What nobody looks at any more is read again when somebody scrolls up. */
-  trim() {
-    if (!this.older) return;
-    while (this.feed.children.length > MOST) this.drop(this.feed.firstElementChild);
-  }
-
-  drop(row) {
-    this.rows.delete(row.message.ts);
-    row.remove();
-    this.more = true;
   }
 
   remove(ts) {
@@ -213,13 +243,13 @@ export class MessageList {
     if (!row) return;
     const next = row.nextElementSibling;
     this.rows.delete(ts);
-    row.remove();
-    if (next) this.dress(next);
+    this.hold(() => { row.remove(); if (next) this.dress(next); });
   }
 
   notice(text) {
     this.box.append(el("div", { class: "notice", role: "alert", "data-testid": "notice" }, text));
-    this.toEnd();
+    this.reached();
+    this.stay();
   }
 
   // --- by keyboard, and by hand ---

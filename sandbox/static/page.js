@@ -34,8 +34,8 @@ const globals = () => shortcuts("global", {});
 
 const forms = new Forms(around);
 const look = new Look(around, openThread, ofMessage);
-const older = async (ts) => read("channel", { id: state.channel, before: ts });
-const messages = new MessageList($("#messages"), $("#pill"), look, { older, read: seen });
+const page = (beyond) => read("channel", { id: state.channel, ...beyond });
+const messages = new MessageList($("#messages"), $("#pill"), look, { page, reload: showChannel, beginning, read: seen });
 const replies = new MessageList($("#replies"), $("#replies-pill"), look, { inThread: true });
 problems.show = (text) => messages.notice(text);
 
@@ -55,7 +55,7 @@ async function showChannel() {
   const unread = Number(kept.get(seenKey(channel)) ?? 0);
   const { answer, came } = await catchingUp(read("channel", { id: channel }));
   if (channel !== state.channel || !answer.ok) return;
-  messages.show(answer.messages, { more: answer.more, unread, above: answer.more ? [] : beginning() });
+  messages.show(answer.messages, { more: answer.more, unread });
   came.forEach(arrived);
 }
 
@@ -305,8 +305,7 @@ paint(kept.get("theme"));
 
 /** Send what was typed, and let the answer scroll into sight. Returns whether it was taken. */
 async function send(list, body) {
-  list.toEnd();
-  const answer = await ask("message", body);
+  const [answer] = await Promise.all([ask("message", body), list.toEnd()]);
   const taken = answer.ok && answer.delivered !== false;
   state.dead = answer.ok && !taken;
   drawLink();

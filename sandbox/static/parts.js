@@ -76,6 +76,12 @@ export function locate(node) {
   };
 }
 
+/** Focus on this. What shows only while its message has the focus is reached by way of the message. */
+export function focusOn(node) {
+  node.closest("article")?.focus({ preventScroll: true });
+  node.focus({ preventScroll: true });
+}
+
 // --- layers: what lies over something else ---------------------------------------------------------------------------
 
 const layers = [];
@@ -95,7 +101,7 @@ export function lower(node) {
   const covered = new Set(layers.flatMap((other) => other.covers));
   layer.covers.forEach((other) => { other.inert = covered.has(other); });
   const lost = document.activeElement === document.body || node.contains(document.activeElement);
-  if (lost) (layer.back() ?? $("#composer textarea")).focus();
+  if (lost) focusOn(layer.back() ?? $("#composer textarea"));
 }
 
 export const isRaised = (node) => layers.some((layer) => layer.node === node);
@@ -110,7 +116,7 @@ document.addEventListener("keydown", (event) => {
 
 /** Open a menu at this button. An entry is `{label, hint, act}`; `grid` shows the labels as tiles with their hints as names. */
 export function openMenu(button, entries, { label, grid = false, testid = "menu" } = {}) {
-  const close = () => { menu.remove(); removeEventListener("pointerdown", outside, true); button.setAttribute("aria-expanded", "false"); lower(menu); };
+  const close = () => { menu.remove(); removeEventListener("pointerdown", outside, true); lower(menu); button.setAttribute("aria-expanded", "false"); };
   const outside = (event) => { if (!menu.contains(event.target)) close(); };
   const items = entries.map((entry) => el("button", {
     type: "button", role: "menuitem", tabindex: "-1", "aria-label": grid ? entry.hint : null, "data-entry": entry.id, ...entry.data,
