@@ -104,11 +104,8 @@ def demo(port: int, data: Path, fresh: bool) -> None:
     from bot.logs import set_up
 
     data.mkdir(parents=True, exist_ok=True)
-    if fresh:
-        for left in data.glob("bellcrier*"):
-            left.unlink()
     set_up("warning")
-    sys.exit(_loop(run_demo(data, port)))
+    sys.exit(_loop(run_demo(data, port, fresh=fresh)))
 
 
 @main.command()

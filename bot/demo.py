@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import re
 import signal
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
@@ -45,8 +46,34 @@ def _hold_port_of_bot(path: Path) -> socket.socket:
     raise CannotStart("This machine has no free port left.")
 
 
-async def run_demo(data: Path, port: int) -> int:
-    stop, settings = _stop_on_signal(), data / "bellcrier.toml"
+@contextmanager
+def _only_one_in(data: Path) -> Iterator[None]:
+    """Keep other demos out of this folder: two would write over each other's workspace."""
+    with (data / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotStart(
+                f"A demo runs in {data} already. Stop it, or choose another folder with --data."
+            ) from None
+        yield
+
+
+async def run_demo(data: Path, port: int, *, fresh: bool) -> int:
+    stop = _stop_on_signal()
+    with _only_one_in(data):
+        if fresh:
+            _forget(data)
+        return await _run(data, port, stop)
+
+
+def _forget(data: Path) -> None:
+    for left in data.glob("bellcrier*"):
+        left.unlink()
+
+
+async def _run(data: Path, port: int, stop: asyncio.Event) -> int:
+    settings = data / "bellcrier.toml"
     sandbox = Sandbox(port=port, auto_deliver=4.0)
 
     def ready(line: str) -> None:

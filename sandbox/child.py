@@ -29,6 +29,8 @@ class Child:
     async def start(self, *more: str) -> None:
         """Start it in a session of its own: Ctrl-C is for this process, which then stops it."""
         self._becomes("starting")
+        if self.process is not None:
+            await self.process.wait()  # it was killed a moment ago
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", *self.words, *more,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
@@ -62,10 +64,10 @@ class Child:
             await self.process.wait()
 
     async def until_ready(self) -> int | None:
-        """Wait until it is ready. Returns None, or its exit code when it ended instead."""
+        """Wait until it is ready or killed. Returns None, or its exit code when it ended by itself instead."""
         while self.state == "starting":
             await asyncio.sleep(0.01)
-        return None if self.state == "running" or self.process is None else self.process.returncode
+        return self.process.returncode if self.process is not None and self.state == "ended" else None
 
     async def stop(self) -> None:
         """Let it finish its work, and wait for its end."""

@@ -87,13 +87,13 @@ class Stage:
         return {}
 
     async def kill_or_start(self, asked: Json) -> Json:
-        match asked["do"], self.bot.is_alive:
-            case "kill", True:
+        match asked["do"], self.bot.state in ("killed", "ended"):
+            case "kill", False:
                 await self.bot.kill()
-            case "start", False:
+            case "start", True:
                 await self.bot.start(str(self.clock.ahead))
-            case "kill" | "start", alive:
-                raise SlackError("The bot runs already." if alive else "The bot does not run.")
+            case "kill" | "start", is_dead:
+                raise SlackError("The bot does not run." if is_dead else "The bot runs already.")
             case _:
                 raise ValueError
         return {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,6 +19,7 @@ from sandbox.moved_clock import FARTHEST, MovedClock
 from sandbox.vendors.ledger import Accepted, rings
 from sandbox.world import SlackError
 from tests.support.demo import Demo, running_demo
+from tests.support.ground import free_port
 from tests.support.patience import quiet, until
 from tests.support.shell import Shell
 
@@ -89,37 +92,72 @@ async def demo(shell: Shell) -> AsyncIterator[Demo]:
         yield opened
 
 
+AUDIENCES = {"encom": "clients", "octopush": "newsletter", "kaizala": "staff"}
+
+
+async def send_in(demo: Demo, vendor: str, kind: str) -> str:
+    """Have a broadcast approved in this weather, and return its text."""
+    text = f"{vendor} {kind}"
+    assert (await demo.do("weather", vendor=vendor, kind=kind))["ok"]
+    await demo.ask(text, AUDIENCES[vendor])
+    await demo.press(text, "broadcast.approve")
+    return text
+
+
 @pytest.mark.long
-async def test_each_weather_does_what_its_name_says(demo: Demo) -> None:
-    assert (await demo.do("weather", vendor="encom", kind="lost"))["ok"]
-    await demo.ask("Lost")
-    await demo.press("Lost", "broadcast.approve")
-    await until(lambda: demo.can("Lost", "broadcast.mark_sent"))
-    assert await demo.rang("Lost") == 1
+@pytest.mark.parametrize("vendor", AUDIENCES)
+async def test_each_weather_does_what_its_name_says(demo: Demo, vendor: str) -> None:
+    text = await send_in(demo, vendor, "slow")
+    await until(lambda: demo.rang(text))
+    await until(lambda: demo.says(text, "accepted it"))
 
-    await demo.do("weather", vendor="encom", kind="works")  # and the receipts arrive, which prove it
-    await until(lambda: _cannot(demo, "Lost", "broadcast.mark_sent"))
-    assert await demo.rang("Lost") == 1
+    text = await send_in(demo, vendor, "lost")
+    await until(lambda: demo.can(text, "broadcast.mark_sent"))
+    assert await demo.rang(text) == 1
+    await demo.press(text, "broadcast.mark_sent")
+    await until(lambda: _cannot(demo, text, "broadcast.mark_sent"))
 
-    await demo.do("weather", vendor="encom", kind="login")
-    await demo.ask("Stranger")
-    await demo.press("Stranger", "broadcast.approve")
-    await until(lambda: demo.says("Stranger", "Failed"))
-    assert await demo.rang("Stranger") == 0
+    text = await send_in(demo, vendor, "login")
+    await until(lambda: demo.says(text, "Failed"))
+    assert await demo.rang(text) == 0
 
-    await demo.do("weather", vendor="encom", kind="away")
-    await demo.ask("Away")
-    await demo.press("Away", "broadcast.approve")
-    await until(lambda: demo.says("Away", "cannot be reached"))
-    assert await demo.rang("Away") == 0
+    text = await send_in(demo, vendor, "away")
+    await until(lambda: demo.says(text, "Nothing was sent. The bot will try again"))
+    assert await demo.rang(text) == 0
+    await demo.do("weather", vendor=vendor, kind="works")
+    await until(lambda: demo.rang(text))
+    assert [told["times"] for told in (await demo.stage())["ledger"]] == [1, 1, 1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("vendor", AUDIENCES)
+async def test_a_vendor_that_answers_503_rings_no_phone_until_it_works(demo: Demo, vendor: str) -> None:
+    text = await send_in(demo, vendor, "503")
+    await until(lambda: demo.says(text, "503"))
+    assert await demo.rang(text) == 0
+    wrong = await demo.do("weather", vendor=vendor, kind="hail")
+    assert wrong["error"] == "There is no such vendor, or no such weather."
+
+
+@pytest.mark.long
+async def test_what_proves_that_it_went_out_arrives_when_the_weather_is_fine_again(demo: Demo) -> None:
+    text = await send_in(demo, "encom", "lost")
+    await until(lambda: demo.can(text, "broadcast.mark_sent"))
     await demo.do("weather", vendor="encom", kind="works")
-    await until(lambda: demo.rang("Away"))
+    await until(lambda: _cannot(demo, text, "broadcast.mark_sent"))
+    assert await demo.rang(text) == 1
 
-    await demo.do("weather", vendor="encom", kind="slow")
-    await demo.ask("Slow")
-    await demo.press("Slow", "broadcast.approve")
-    await until(lambda: demo.rang("Slow"))
-    assert not await demo.can("Slow", "broadcast.mark_sent")
+
+@pytest.mark.long
+async def test_killed_in_the_middle_of_a_slow_call_it_says_unknown_and_sends_nothing_again(demo: Demo) -> None:
+    text = await send_in(demo, "encom", "slow")
+    await until(lambda: demo.says(text, "📤 Sending"))
+    await demo.do("bot", do="kill")
+    await until(lambda: demo.rang(text))  # the vendor goes on without the bot
+    await demo.do("bot", do="start")
+    await until(lambda: demo.can(text, "broadcast.mark_sent"))
+    await quiet()
+    assert await demo.rang(text) == 1
 
 
 async def _cannot(demo: Demo, text: str, action: str) -> bool:
@@ -141,7 +179,11 @@ async def test_what_waits_for_monday_goes_out_when_the_clock_says_monday_and_goi
     await until(lambda: demo.rang("Morning"))
     assert await demo.can("Morning", "broadcast.send_now") is False
 
+    await demo.ask("Asked on Monday")
     await demo.do("clock", to="now")
+    await demo.press("Asked on Monday", "broadcast.approve")
+    await until(lambda: demo.rang("Asked on Monday"))
+    await until(lambda: demo.says("Asked on Monday", "Ids: "))
     await demo.ask("Back again")
     await demo.press("Back again", "broadcast.approve")
     await until(lambda: demo.rang("Back again"))
@@ -200,6 +242,31 @@ async def test_a_damaged_memory_is_named_with_the_fix(shell: Shell, tmp_path: Pa
     code, said = await (await shell("demo", "--data", str(data))).ends()
     assert code == 1
     assert "bellcrier-workspace.json is damaged. Begin anew with --fresh." in said
+
+
+@pytest.mark.long
+async def test_two_demos_do_not_share_a_folder(demo: Demo, shell: Shell) -> None:
+    await demo.ask("Kept")
+    code, said = await (await shell("demo", "--port", str(free_port()), "--fresh")).ends()
+    assert code == 1
+    assert "A demo runs in .bellcrier/demo already. Stop it, or choose another folder with --data." in said
+    assert await demo.card("Kept")
+
+
+@pytest.mark.long
+async def test_ctrl_c_while_the_bot_starts_ends_both(shell: Shell) -> None:
+    port = free_port()
+    running = await shell("demo", "--port", str(port))
+
+    async def listens() -> bool:
+        with suppress(OSError):
+            (await asyncio.open_connection("127.0.0.1", port))[1].close()
+            return True
+        return False
+
+    await until(listens)
+    running.process.send_signal(signal.SIGINT)
+    assert await running.ends() == (0, "")
 
 
 @pytest.mark.long
