@@ -52,7 +52,7 @@ from bot.workflow.audit_seals import AuditSeals
 from bot.workflow.retention import Retention
 from bot.workflow.workflow import Workflow
 from bot.workspace import POSTING_TIMEOUT, Workspace, slack_client
-from bot.workspaces import InstalledWorkspaces, longest_call, open_workspaces
+from bot.workspaces import REMOVED, InstalledWorkspaces, OnlyWorkspace, longest_call, open_workspaces
 
 log = structlog.get_logger(__name__)
 
@@ -236,7 +236,7 @@ class Bot:
         parts = {"database": "ok", "slack": "ok", "clock": "ok", **self.self_check.troubles(), "process": process}
         try:
             stops = await self.database.read(lambda c: keys.stops(c, self.clock()))
-            late = _late(await self.workspaces.unshown_since(self.clock()), self.clock())
+            late = _late(await self.workspaces.unshown_since(self.database, self.clock()), self.clock())
         except Exception:
             log.exception("the database does not answer")
             parts["database"], stops, late = "no answer", keys.Stops(frozenset(), {}), {}
@@ -247,6 +247,8 @@ class Bot:
         dead = {one.id: f"the token is not taken: {one.dead}" for one in self.workspaces.all if one.dead}
         if dead and not self.many:
             parts["slack"] = next(iter(dead.values()))
+        if isinstance(self.workspaces, OnlyWorkspace) and (self.workspaces.removed_at or 0) > self.self_check.taken_at:
+            parts["slack"] = REMOVED
         parts["outbox"] = "ok" if self.many else next(iter(late.values()), "ok")
         ready = all(part == "ok" for part in parts.values())
         parts |= {f"trouble:{failing.work}:{failing.id}": str(failing) for failing in self.database.failing_rows.all()}

@@ -16,7 +16,7 @@ from bot.config.accounts import Account
 from bot.config.own_settings import Unsuitable, with_values
 from bot.config.runtime import Runtime
 from bot.config.workspaces import accounts_with_others, is_for_many, must_fit, settings_for
-from bot.domain.clock import SECOND, Micros
+from bot.domain.clock import SECOND, Micros, steady
 from bot.domain.errors import CannotStart
 from bot.peers import read_hint
 from bot.scheduler import Scheduler, Task
@@ -29,6 +29,10 @@ from bot.storage.database import Database
 from bot.storage.own_settings import OwnSettings, all_own_settings, own_settings_of
 from bot.storage.scoped import WorkspaceDatabase
 from bot.workspace import POSTING_TIMEOUT, RESET, Begin, Successors, Workspace, slack_client
+
+JOINING = 0.4  # of the usual patience: what is asked for needs the rest of the time that Slack leaves
+
+REMOVED = "Slack says that the bot was uninstalled, or that its token was taken back"
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +58,12 @@ class Workspaces(ABC):
         """Whether it is known which workspaces there are. Until then nothing of Slack's can be answered."""
 
     @abstractmethod
-    def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
+    async def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
         """Return who answers a payload of this workspace, or of this organisation's."""
+
+    def joins(self, workspace: str) -> bool:
+        """Whether it is about to be served."""
+        return False
 
     @abstractmethod
     def authorized_in(self, workspace: str | None) -> AuthorizeResult:
@@ -74,10 +82,11 @@ class Workspaces(ABC):
         self.common.wake(Task.WORKSPACES)
         self.tell()
 
-    async def unshown_since(self, at: Micros) -> Mapping[str, Micros]:
+    async def unshown_since(self, whole: Database, at: Micros) -> Mapping[str, Micros]:
         """Return since when something waits to be shown in Slack, for those of the workspaces where something does."""
-        found = {one.id: await one.database.read(lambda c: cards.oldest_unshown(c, at)) for one in self.all}
-        return {id: since for id, since in found.items() if since is not None}
+        failing = {one.id: one.database.failing_rows for one in self.all}
+        found = await whole.read(lambda c: cards.unshown_by_workspace(c, at, failing))
+        return {id: since for id, since in found.items() if id in failing}
 
     @property
     def stopping(self) -> bool:
@@ -119,6 +128,7 @@ class OnlyWorkspace(Workspaces):
     ) -> None:
         super().__init__(successors, tell)
         self.home, self.make = home, make
+        self.removed_at: float | None = None  # when Slack said so; what its token does tells whether it is still true
         self._begin: Begin = lambda _: None
 
     @property
@@ -156,9 +166,15 @@ class OnlyWorkspace(Workspaces):
     def greeted(self) -> bool:
         return bool(self.home.id)
 
-    def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
+    async def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
         """The only one also answers strangers: it refuses them."""
         return self.home.listeners
+
+    async def left(self, workspace: str, at: Micros) -> None:
+        """Not ready from now on: with a bot token, only the operator can do something."""
+        if workspace == self.home.id:
+            log.error(f"{REMOVED}; install it again, then replace SLACK_BOT_TOKEN", workspace=workspace)
+            self.removed_at = steady()
 
     def authorized_in(self, workspace: str | None) -> AuthorizeResult:
         if self.home.authorized is None:
@@ -170,7 +186,8 @@ class InstalledWorkspaces(Workspaces):
     """The workspaces that have installed the bot, as the database knows them, a few seconds later at most.
 
     `make`: makes what serves an installation; `sending`: seconds that its sends in flight have when it ends; `tell`:
-    tells the other processes that something has changed; `renew`: gets the next tokens of those that end soon.
+    tells the other processes that something has changed; `renew`: gets the next tokens of those that end soon;
+    `patience`: seconds that the first payload of a workspace waits until it has joined.
     """
 
     def __init__(
@@ -180,14 +197,15 @@ class InstalledWorkspaces(Workspaces):
         successors: Successors,
         tell: Callable[[], None],
         renew: Callable[[], Awaitable[bool]],
+        patience: float = 1.0,
     ) -> None:
         super().__init__(successors, tell)
-        self.installations, self.make, self.renew = installations, make, renew
+        self.installations, self.make, self.renew, self.patience = installations, make, renew, patience
         self.served: dict[str, Workspace] = {}
         self._known: dict[str, Installation] = {}
         self._begin: Begin = lambda _: None
         self._looked = False
-        self._reading = asyncio.Lock()
+        self._reading, self._renewing = asyncio.Lock(), asyncio.Lock()
         self._joining: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -201,19 +219,27 @@ class InstalledWorkspaces(Workspaces):
     def greeted(self) -> bool:
         return self._looked
 
-    def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
-        """One of an organisation that has the bot org-wide joins when it is first heard of, and is answered then on."""
-        found = self.served.get(workspace)
+    async def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None:
+        """One of an organisation that has the bot org-wide joins when it is first heard of, before it is answered.
+
+        None, with `joins`, if that takes longer than Slack waits for an answer.
+        """
         by = self.installations.organisations.get(organisation or "")
-        if found is None and by is not None and workspace.startswith("T") and workspace not in self._joining:
-            self._joining[workspace] = asyncio.create_task(self._join(by, workspace), name="join")
-            self._joining[workspace].add_done_callback(lambda _: self._joining.pop(workspace))
+        if workspace not in self.served and by is not None and workspace.startswith("T"):
+            if workspace not in self._joining:
+                self._joining[workspace] = asyncio.create_task(self._join(by, workspace), name="join")
+                self._joining[workspace].add_done_callback(lambda _: self._joining.pop(workspace))
+            await asyncio.wait([self._joining[workspace]], timeout=self.patience)
+        found = self.served.get(workspace)
         return found.listeners if found is not None else None
+
+    def joins(self, workspace: str) -> bool:
+        return workspace in self._joining
 
     async def _join(self, organisation: Installation, workspace: str) -> None:
         try:
             await self.installations.join(organisation, workspace)
-            await self.refresh()
+            await self._serve_installed()
         except Exception as error:
             log.warning("a workspace could not join", workspace=workspace, error=type(error).__name__)
 
@@ -222,12 +248,20 @@ class InstalledWorkspaces(Workspaces):
         return AuthorizeResult(enterprise_id=None, team_id=workspace) if found is None else found.authorized()
 
     async def refresh(self) -> None:
-        """Serve what is installed, with its latest token, and nothing else."""
+        """Serve what is installed, with its latest token, and nothing else.
+
+        The first time nobody waits for tokens that are about to end: the next look renews them.
+        """
+        known_before = self._looked
+        await self._serve_installed()
+        async with self._renewing:  # a token by which the next one is got counts once
+            if known_before and await self.renew():
+                await self._serve_installed()
+                self.tell()
+
+    async def _serve_installed(self) -> None:
         async with self._reading:
             known = await self.installations.living()
-            if await self.renew():
-                known = await self.installations.living()
-                self.tell()
             for id in self.served.keys() - known.keys():
                 await self._end(id)
             own = await self.installations.database.read(all_own_settings)
@@ -256,7 +290,7 @@ class InstalledWorkspaces(Workspaces):
     async def installed(self, answer: Mapping[str, Any]) -> None:
         """Store and serve a new installation. Raises NotInstalled, DatabaseBusy or CommitUncertain."""
         await self.installations.install(answer)
-        await self.refresh()
+        await self._serve_installed()
         self.tell()
 
     async def left(self, workspace: str, at: Micros) -> None:
@@ -299,7 +333,7 @@ def open_workspaces(
     installations = Installations(root.database, root.key, root.clock)
     client = slack_client(root.settings, POSTING_TIMEOUT, on_call)
     renew = partial(installations.renew, client, root.settings, root.owner)
-    return InstalledWorkspaces(installations, make, successors, changed, renew)
+    return InstalledWorkspaces(installations, make, successors, changed, renew, patience * JOINING)
 
 
 class Databases(dict[str, WorkspaceDatabase]):

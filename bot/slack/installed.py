@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from bot.storage.installations import Stored
 log = structlog.get_logger(__name__)
 
 EARLY = 2 * 3600 * SECOND  # how long before its end a token is renewed; it lives for twelve hours
+AT_ONCE = 8  # renewals side by side, which Slack takes and the database too
 RENEWING = 60.0  # seconds that a renewal has before another process may try it
 UNINSTALLED = "uninstalled"  # who paused the sending of a workspace that uninstalled the bot
 
@@ -124,7 +126,16 @@ class Installations:
         The earlier token is taken until it ends, so nobody waits for this.
         """
         soon = [one for one in self.ending if (one.stored.expires_at or 0) - self.clock() < EARLY]
-        return any([await self._renew(one.id, client, settings, owner) for one in soon])
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def renew(id: str) -> bool:
+            async with room:
+                return await self._renew(id, client, settings, owner)
+
+        found = await asyncio.gather(*(renew(one.id) for one in soon), return_exceptions=True)
+        for error in (one for one in found if isinstance(one, Exception)):
+            log.warning("a token could not be renewed; asking again", error=type(error).__name__)
+        return any(one is True for one in found)
 
     async def _renew(self, id: str, client: SlackClient, settings: Settings, owner: str) -> bool:
         lease = partial(keys.take_lease, name=keys.lease_of_renewal(id), owner=owner, seconds=RENEWING)

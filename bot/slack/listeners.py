@@ -38,6 +38,7 @@ from bot.workflow.workflow import Workflow
 log = structlog.get_logger(__name__)
 
 ANY = re.compile("")
+JOINS = "I am only joining this workspace. Please try again in a moment."
 
 
 class Listeners:
@@ -75,7 +76,9 @@ Next = Callable[[], Awaitable[Any]]
 class Served(Protocol):
     """Which workspaces there are: see `Workspaces`."""
 
-    def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None: ...
+    async def listeners_of(self, workspace: str, organisation: str | None) -> Listeners | None: ...
+
+    def joins(self, workspace: str) -> bool: ...
 
     def authorized_in(self, workspace: str | None) -> AuthorizeResult: ...
 
@@ -121,9 +124,9 @@ class Routes:
         if event.get("type") == "app_uninstalled" or (event.get("type") == "tokens_revoked" and _of_bot(event)):
             await self.served.left(workspace or str(body.get("enterprise_id") or ""), _told_at(body))
             return await ack()
-        found = self.served.listeners_of(workspace, _organisation_of(body))
+        found = await self.served.listeners_of(workspace, _organisation_of(body))
         if found is None:
-            return await ack(**_elsewhere(body))
+            return await ack(**_elsewhere(body, JOINS if self.served.joins(workspace) else ELSEWHERE))
         context[LISTENERS] = found
         # Bolt chose by where the app is installed, which for a form may be the organisation.
         context["client"].token = self.served.authorized_in(workspace).bot_token
@@ -147,12 +150,12 @@ def _told_at(body: Body) -> Micros:
     return at * SECOND if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 10**11 else 0
 
 
-def _elsewhere(body: Body) -> dict[str, Any]:
-    """Return the answer to a payload of a workspace that has not installed the bot."""
+def _elsewhere(body: Body, why: str) -> dict[str, Any]:
+    """Return the answer to a payload of a workspace that has not installed the bot, or only joins."""
     if "command" in body:
-        return {"text": ELSEWHERE, "response_type": "ephemeral"}
+        return {"text": why, "response_type": "ephemeral"}
     if body.get("type") == "view_submission":
-        return {"response_action": "errors", "errors": {last_input(part(body, "view")): ELSEWHERE}}
+        return {"response_action": "errors", "errors": {last_input(part(body, "view")): why}}
     return {"options": []} if body.get("type") == "block_suggestion" else {}
 
 

@@ -34,6 +34,7 @@ class SelfCheck:
         self.clock_ahead: float | None = None
         self.full = self.told = False
         self.looked_at: float | None = None
+        self.taken_at = 0.0  # when Slack last took the token
         self.ask_at = steady() + FIRST_ASK
 
     async def look(self) -> None:
@@ -60,7 +61,7 @@ class SelfCheck:
                 log.error("Slack does not take the token any more; replace SLACK_BOT_TOKEN", error=code)
                 self.dead, self.told = code, True
             return  # whatever else it answers says nothing about the token
-        self.dead, self.told = None, True
+        self.dead, self.told, self.taken_at = None, True, steady()
         told = slacks_time(answer.headers)
         self.clock_ahead = None if told is None else self.wall() - told
 

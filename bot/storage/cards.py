@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, case, cast, exists, func, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, String, and_, case, cast, exists, func, not_, select, update
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import Hold, State
 from bot.storage import homes
 from bot.storage.broadcast_rows import SHOWN, UNDERSTOOD, in_states, read_broadcasts, understood
-from bot.storage.failing_rows import failing_rows_of
+from bot.storage.failing_rows import FailingRows, failing_rows_of
 from bot.storage.outbox import unstumbled
 from bot.storage.sql import IN_A_STATEMENT, but, insert_ignoring
 from bot.storage.tables import broadcasts, cards, notes, posts
 
+DRAWING = broadcasts.c.id + "/" + cast(broadcasts.c.revision, String)
 SHRUNK = -1  # a card of an earlier version, which shows a link to the newer one and no longer a revision
 
 
@@ -59,8 +60,7 @@ def drawing_of(broadcast: Broadcast) -> str:
 
 
 def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
-    drawing = broadcasts.c.id + "/" + cast(broadcasts.c.revision, String)
-    return but(drawing, failing_rows_of(connection).put_off("card"))
+    return but(DRAWING, failing_rows_of(connection).put_off("card"))
 
 
 def drawn(
@@ -171,24 +171,36 @@ def keep_card(connection: Connection, card: Card) -> None:
 
 def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
     """Since when something has waited to be shown in Slack, without known failures; None if nothing does."""
-    stumbled = failing_rows_of(connection).put_off
-    here = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast)
-    waiting = (
-        select(func.min(broadcasts.c.draw_at)).where(
-            broadcasts.c.draw_at <= at,
-            SHOWN,
-            _may_be_drawn(connection),
-            understood(connection),
-        ),
-        select(func.min(notes.c.at))
-        .join(broadcasts, here)
-        .where(
-            notes.c.post_at.is_not(None),
-            SHOWN,
-            but(notes.c.seq, stumbled("note")),
-            understood(connection),
-        ),
-        select(func.min(posts.c.at)).where(posts.c.post_at.is_not(None), posts.c.at <= at, unstumbled(connection)),
-    )
-    found = [connection.execute(statement).scalar_one() for statement in waiting]
+    found = [connection.execute(statement).scalar_one() for statement, *_ in _unshown(connection, at)]
     return min((since for since in found if since is not None), default=None)
+
+
+def unshown_by_workspace(connection: Connection, at: Micros, failing: Mapping[str, FailingRows]) -> dict[str, Micros]:
+    """Return the same for each workspace where something waits, in one look. `failing`: the failing rows of each."""
+    found = dict[str, Micros]()
+    for statement, workspace, works in _unshown(connection, at):
+        fine = [
+            not_(and_(workspace == one, not_(but(id, rows.put_off(work)))))
+            for one, rows in failing.items()
+            for work, id in works.items()
+            if rows.put_off(work)
+        ]
+        each = statement.add_columns(workspace).where(*fine).group_by(workspace)
+        for since, one in connection.execute(each):
+            found[one] = min(since, found.get(one, since))
+    return found
+
+
+def _unshown(
+    connection: Connection, at: Micros
+) -> Iterator[tuple[Select[Any], ColumnElement[str], Mapping[str, ColumnElement[Any]]]]:
+    """Yield for each kind how to find the oldest, whose it is, and by what each work that may fail names its row."""
+    here = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast)
+    due = broadcasts.c.draw_at <= at, SHOWN, _may_be_drawn(connection), understood(connection)
+    of_cards = select(func.min(broadcasts.c.draw_at)).where(*due)
+    yield of_cards, broadcasts.c.workspace, {"card": DRAWING, "row": broadcasts.c.id}
+    fine = SHOWN, but(notes.c.seq, failing_rows_of(connection).put_off("note")), understood(connection)
+    of_notes = select(func.min(notes.c.at)).join(broadcasts, here).where(notes.c.post_at.is_not(None), *fine)
+    yield of_notes, notes.c.workspace, {"note": notes.c.seq, "row": broadcasts.c.id}
+    waits = posts.c.post_at.is_not(None), posts.c.at <= at, unstumbled(connection)
+    yield select(func.min(posts.c.at)).where(*waits), posts.c.workspace, {"post": posts.c.seq}

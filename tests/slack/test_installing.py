@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,16 +15,17 @@ from sqlalchemy import select
 
 from bot.app import Bot
 from bot.config.encryption import is_encrypted
-from bot.domain.clock import SECOND, now
+from bot.domain.clock import SECOND, now, steady
 from bot.domain.i18n import Translatable
+from bot.slack.installed import Installation
 from bot.slack.interaction import workspace_of
 from bot.storage import installations, keys, outbox, tables
 from bot.web.install import SCOPES
 from bot.workspaces import InstalledWorkspaces
 from sandbox.server import Sandbox
 from sandbox.world import Json, read_manifest
-from tests.support.ground import free_port
-from tests.support.patience import LONG
+from tests.support.ground import StartBot, free_port
+from tests.support.patience import LONG, until
 from tests.support.slack import HERE, ask, becomes, card, filled, open_form, type_in
 from tests.support.workspaces import OTHER, OURS, bot_for, install, many_settings, serves, two
 
@@ -160,13 +162,15 @@ async def test_until_it_knows_its_workspaces_slack_is_asked_to_come_back(
     async with bot_for(home, bot_port, tmp_path):
         await install(bot_port, OURS)
 
-    async def renew() -> bool:
+    async def living() -> dict[str, Installation]:
         begun.set()
-        return not await go_on.wait()
+        await go_on.wait()
+        return await known()
 
     later = Bot(many_settings(home, bot_port, tmp_path), patience=LONG)
     assert isinstance(later.workspaces, InstalledWorkspaces)
-    later.workspaces.renew = renew
+    known = later.workspaces.installations.living
+    later.workspaces.installations.living = living  # type: ignore[method-assign]
     starting = asyncio.create_task(later.start("127.0.0.1", bot_port))
     try:
         await begun.wait()
@@ -306,7 +310,7 @@ async def test_a_workspace_of_an_organisation_joins_when_it_is_first_heard_of(
     place = home.world.channels[HERE]
     body = home.acting.payloads.command("U0CLEO", place, "/broadcast", "audiences")
     body |= {"enterprise_id": organisation, "is_enterprise_install": "true"}
-    assert "belongs to another workspace" in (await home.delivery.command(body)).answer["text"]
+    assert "clients" in (await home.delivery.command(body)).answer["text"]
     await serves(many, OURS)
     assert "clients" in (await home.delivery.command(body)).answer["text"]
     strange = {**body, "enterprise_id": "E0OTHER", "team_id": OTHER}
@@ -331,10 +335,94 @@ async def test_a_workspace_of_an_organisation_joins_once_however_often_it_is_hea
 ) -> None:
     both[0].oauth.organisation = "E0BELL"
     await install(bot_port, OURS)
-    for workspace in (OURS, OURS, OTHER, OURS):
-        assert many.workspaces.listeners_of(workspace, "E0BELL") is None
-    assert sum(task.get_name() == "join" for task in asyncio.all_tasks()) == 2
+    asked = (many.workspaces.listeners_of(workspace, "E0BELL") for workspace in (OURS, OURS, OTHER, OURS))
+    found = await asyncio.gather(*asked)
+    assert found[0] is found[1] is found[3] is not None
     await serves(many, OURS, OTHER)
+    joined = select(tables.installations.c.version).where(tables.installations.c.organisation == "E0BELL")
+    assert await many.database.read(lambda c: c.execute(joined).scalars().all()) == [1, 1]
+
+
+@pytest.mark.long
+async def test_a_workspace_that_joins_for_too_long_is_told_to_try_again(many: Bot, both: Two, bot_port: int) -> None:
+    home, go_on = both[0], asyncio.Event()
+    home.oauth.organisation = "E0BELL"
+    await install(bot_port, OURS)
+    assert isinstance(many.workspaces, InstalledWorkspaces)
+    known, many.workspaces.patience = many.workspaces.installations.join, 0.05
+
+    async def join(organisation: Installation, workspace: str) -> None:
+        await go_on.wait()
+        await known(organisation, workspace)
+
+    many.workspaces.installations.join = join  # type: ignore[method-assign]
+    body = home.acting.payloads.command("U0CLEO", home.world.channels[HERE], "/broadcast", "audiences")
+    body |= {"enterprise_id": "E0BELL", "is_enterprise_install": "true"}
+    assert "I am only joining this workspace" in (await home.delivery.command(body)).answer["text"]
+    go_on.set()
+    await serves(many, OURS)
+    assert "clients" in (await home.delivery.command(body)).answer["text"]
+
+
+@pytest.mark.long
+async def test_a_start_waits_for_no_renewal_and_several_are_done_side_by_side(
+    both: Two, bot_port: int, tmp_path: Path
+) -> None:
+    home, later = both[0], [0]
+    home.oauth.rotates = True
+    async with bot_for(home, bot_port, tmp_path, clock=lambda: now() + later[0]):
+        for workspace in (OURS, OTHER):
+            await install(bot_port, workspace)
+    later[0] = 11 * 3600 * SECOND
+    first = [one.world.bot_token for one in both]
+    home.faults.add("oauth.v2.access", "delay", seconds=1.0, times=2)
+    began = steady()
+    async with bot_for(home, bot_port, tmp_path, clock=lambda: now() + later[0]) as bot:
+        assert {one.id for one in bot.workspaces.all} == {OURS, OTHER}
+        assert [one.world.bot_token for one in both] == first
+
+        async def renewed() -> bool:
+            return {one.posting.token for one in bot.workspaces.all} == {one.world.bot_token for one in both} - {*first}
+
+        await until(renewed)
+        assert steady() - began >= 1.0
+
+
+@pytest.mark.long
+async def test_readiness_takes_one_look_for_all_workspaces(many: Bot, both: Two, bot_port: int) -> None:
+    for workspace in (OURS, OTHER):
+        await install(bot_port, workspace)
+    await serves(many, OURS, OTHER)
+    said, looks = Translatable("Hello"), list[object]()
+    await many.database.write(lambda c: outbox.post(c, OTHER, "k", "U0OPS", said, None, now() - 3600 * SECOND))
+    read = many.database.read
+
+    async def counted(work: Any, **more: Any) -> Any:
+        looks.append(work)
+        return await read(work, **more)
+
+    many.database.read = counted  # type: ignore[method-assign]
+    late = await many.workspaces.unshown_since(many.database, now())
+    assert len(looks) == 1
+    assert {*late} <= {OTHER}
+
+
+@pytest.mark.long
+async def test_the_end_of_a_bot_token_is_told_to_the_operator(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox)
+    assert (await bot.ready())[0]
+    await bot.workspaces.left(OTHER, now())  # which is not ours
+    assert (await bot.ready())[0]
+    sandbox.delivery.event({"type": "app_uninstalled"})
+
+    async def told() -> bool:
+        return "uninstalled" in (await bot.ready())[1]["slack"]
+
+    await until(told)
+    assert not (await bot.ready())[0]
+    bot.self_check.ask_at = 0.0
+    await bot.self_check.look()  # Slack takes the token after all
+    assert (await bot.ready())[0]
 
 
 @pytest.mark.parametrize(
