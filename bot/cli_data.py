@@ -33,8 +33,6 @@ OTHER_KEY = (
 )
 FILE = click.Path(path_type=Path, dir_okay=False)
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # what a cell of a formula begins with
-
 
 @click.group()
 @group_config_option
@@ -117,9 +115,10 @@ def _check_audit(config: Path | None) -> None:
 
     found = on_database(config, check_chain)
     if (broken := found.broken) is not None:
+        about = f", about {broken.about}" if broken.about else ""
         fail(
-            f"The audit of {broken.workspace} is not as it was written: row {broken.seq}, {broken.cause}. Compare it "
-            "with an earlier export or backup."
+            f"The audit of {broken.workspace} is not as it was written: row {broken.seq} at place "
+            f"{broken.place}{about}, {broken.cause}. Compare it with an earlier export or backup."
         )
     rows = sum(head.place for head in found.heads.values())
     waiting = f"; {found.unsealed} more are not sealed yet" if found.unsealed else ""
@@ -267,15 +266,12 @@ def _print(rows: Iterator[dict[str, Any]], columns: Sequence[str], form: str) ->
     import csv
     import json
 
+    from bot.exporting import defused
+
     if form == "jsonl":
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
         return
     writer = csv.DictWriter(sys.stdout, columns)
     writer.writeheader()
-    writer.writerows({name: _defused(value) for name, value in row.items()} for row in rows)
-
-
-def _defused(cell: object) -> object:
-    """The cell, which no spreadsheet takes for a formula: a quote before its first character."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    writer.writerows({name: defused(value) for name, value in row.items()} for row in rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -90,6 +92,26 @@ DEEDS: Mapping[str, str] = {
     "done_reminder": "{who} answered the reminder {it}",
     "snooze_reminder": "{who} put off the reminder {it}",
 }
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # what a cell of a formula begins with
+
+
+def defused(cell: object) -> object:
+    """The cell, which no spreadsheet takes for a formula: a quote before its first character."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
+def csv_of(found: Sequence[Mapping[str, Any]], zone: str) -> str:
+    """Return rows of the audit as CSV, each with its place in the chain."""
+    written = io.StringIO()
+    writer = csv.DictWriter(written, ("place", *COLUMNS))
+    writer.writeheader()
+    for row in found:
+        time = moment(row["at"]).astimezone(ZoneInfo(zone)).isoformat(timespec="seconds")
+        cells = {"time": time, "sentence": sentence(row), **row}
+        writer.writerow({name: defused(value) for name, value in cells.items()})
+    return written.getvalue()
 
 
 def exported(connection: Connection, since: Micros, until: Micros | None, zone: ZoneInfo) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from sandbox.delivery import Delivery
 from sandbox.faults import Fault, Faults
+from sandbox.files import Files
 from sandbox.methods import Chat, Conversations, Methods, Reactions, Team, Users, Views
 from sandbox.oauth import OAuth
 from sandbox.world import Json, SlackError, World
@@ -35,6 +36,8 @@ SCOPES: dict[str, str | None] = {
     "users.list": "users:read",
     "usergroups.list": "usergroups:read",
     "usergroups.users.list": "usergroups:read",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
     "views.open": None,
     "views.push": None,
     "views.update": None,
@@ -43,7 +46,7 @@ SCOPES: dict[str, str | None] = {
     "reactions.remove": "reactions:write",
     "reactions.get": "reactions:read",
 }
-JSON_ARGUMENTS = ("blocks", "view", "metadata", "attachments")
+JSON_ARGUMENTS = ("files", "blocks", "view", "metadata", "attachments")
 
 
 class Api:
@@ -55,7 +58,16 @@ class Api:
         self.oauth = OAuth(world)
         self.beside: list[Api] = []  # of the other workspaces with the same app
         self.views = Views(world)
-        families = (Team(world), Chat(world), Conversations(world), Users(world), self.views, Reactions(world))
+        self.files = Files(world, base)
+        families = (
+            self.files,
+            Team(world),
+            Chat(world),
+            Conversations(world),
+            Users(world),
+            self.views,
+            Reactions(world),
+        )
         self.methods: dict[str, Callable[[Json], Json]] = {name: _method(families, name) for name in SCOPES}
 
     async def handle(self, request: Request) -> Response:

@@ -93,6 +93,7 @@ class Sandbox:
             routes=[
                 Route("/api/{method}", self._api, methods=["GET", "POST"]),
                 Route("/oauth/v2/authorize", self._authorize),
+                Route("/upload/{ticket}", self.api.files.receive, methods=["POST"]),
                 Route("/response/{token}", self._respond, methods=["POST"]),
                 WebSocketRoute("/socket", self.delivery.serve_socket),
                 *self.vendors.routes(),

@@ -21,6 +21,7 @@ from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
 from bot.slack.blocks import card_buttons, card_facts, charts, home, listing, recurring
 from bot.slack.commands.absences import AbsenceCommands
+from bot.slack.commands.audit import AuditCommand
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand
 from bot.slack.commands.listing import ListCommand
@@ -157,13 +158,21 @@ def in_tables() -> Iterator[str]:
     yield str(ListCommand.list_broadcasts.__doc__).split("\n")[0]
     for method in (
         one
-        for kind in (Commands, BroadcastCommands, TemplateCommands, AbsenceCommands, DoctorCommand, SettingsCommand)
+        for kind in (
+            Commands,
+            BroadcastCommands,
+            AuditCommand,
+            TemplateCommands,
+            AbsenceCommands,
+            DoctorCommand,
+            SettingsCommand,
+        )
         for one in vars(kind).values()
     ):
         if (
             inspect.iscoroutinefunction(method)
             and not method.__name__.startswith("_")
-            and method.__name__ not in ("handle", "open_form")
+            and method.__name__ not in ("handle", "open_form", "turned", "send_file")
         ):
             yield str(method.__doc__).split("\n")[0]
 

@@ -16,6 +16,7 @@ from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, refusals, template_answers
+from bot.slack.blocks.audit import CSV
 from bot.slack.blocks.home import facts_seen
 from bot.slack.blocks.settings_form import OPEN
 from bot.slack.commands.schedules import Recurring
@@ -110,10 +111,11 @@ class Buttons:
         recurring: Recurring,
         with_facts: WithFacts,
         redrawn: Mapping[str, Redraw],
+        send_file: Redraw,
         home: HomeTab,
     ) -> None:
         self.workflow, self.audiences, self.clock, self.entrance = workflow, audiences, clock, entrance
-        self.redrawn = redrawn
+        self.redrawn, self.send_file = redrawn, send_file
         self.recurring, self.templates, self.with_facts = recurring, TemplateForms(workflow), with_facts
         self.home = home
         self.settings = SettingsForm(workflow.own_settings)
@@ -185,6 +187,8 @@ class Buttons:
             return await self.home.pressed(action, done)
         if of == "reminder":
             await self.recurring.pressed(body, action, done)
+        elif action.get("action_id") == CSV:
+            return await self.send_file(str(action.get("value") or ""), done)
         elif action.get("action_id") == OPEN:
             await self.settings.pressed(done)
         elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):

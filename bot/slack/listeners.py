@@ -60,8 +60,10 @@ class Listeners:
         self.commands = Commands(*parts, showing_of, entrance, recurring, self.live.with_facts, examine)
         self.forms = FormHandlers(*parts, entrance, self.live.done)
         self.home, facts = HomeTab(workflow, clock, entrance, showing_of, self.commands), self.live.with_facts
-        redrawn, audiences = self.commands.broadcasts.redrawn, workflow.audiences
-        self.buttons = Buttons(workflow, audiences, clock, entrance, recurring, facts, redrawn, self.home)
+        redrawn, audiences = self.commands.redrawn, workflow.audiences
+        self.buttons = Buttons(
+            workflow, audiences, clock, entrance, recurring, facts, redrawn, self.commands.audit.send_file, self.home
+        )
         self.reactions = Reactions(*parts, entrance.ours)
         self.type_ahead = TypeAhead(workflow, entrance)
 

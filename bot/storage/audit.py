@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, select
@@ -20,6 +20,24 @@ def history(connection: Connection, workspace: str, id: str) -> list[RowMapping]
     """The audit of one broadcast, oldest first."""
     statement = select(audit).where(audit.c.workspace == workspace, audit.c.broadcast == id).order_by(audit.c.seq)
     return list(connection.execute(statement).mappings())
+
+
+def page(
+    connection: Connection, workspace: str, id: str | None, before: int | None, limit: int
+) -> Sequence[RowMapping]:
+    """Sealed rows of a workspace, the newest first, each with its `place` in the chain and the `hash` of its seal.
+
+    `id`: what they are about; None: everything. `before`: the place of the last row of the page before.
+    """
+    of = and_(seals.c.seq == audit.c.seq, seals.c.workspace == audit.c.workspace)
+    found = select(audit, seals.c.place, seals.c.hash).join(seals, of).where(audit.c.workspace == workspace)
+    if id is not None:
+        found = found.where(audit.c.broadcast == id).order_by(audit.c.seq.desc())
+    else:
+        found = found.where(seals.c.workspace == workspace).order_by(seals.c.place.desc())
+    if before is not None:
+        found = found.where(seals.c.place < before)
+    return connection.execute(found.limit(limit)).mappings().all()
 
 
 def audit_since(connection: Connection, since: Micros, until: Micros | None = None) -> Iterator[RowMapping]:

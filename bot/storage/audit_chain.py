@@ -22,6 +22,7 @@ from bot.storage.sql import alone
 from bot.storage.tables import audit, seals
 
 AT_ONCE = 200  # rows sealed in one transaction: people wait for the same writer
+RECENT = 3  # rounds of sealing for somebody who waits
 LOOK_BACK = 10_000  # numbers that a transaction may be late with its rows
 START = "0" * 64  # stands for the hash before the first
 
@@ -43,7 +44,9 @@ class Broken:
 
     seq: int
     workspace: str
+    place: int  # in the chain of its workspace
     cause: str
+    about: str | None = None  # the broadcast or schedule, if the row is still there
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,14 @@ def seal_all(connection: Connection) -> None:
     after: int | None = 0
     while after is not None:
         after = seal_more(connection, after)
+
+
+def seal_recent(connection: Connection) -> None:
+    """Seal what was written a moment ago, for somebody who looks at it now."""
+    after: int | None = sealed_up_to(connection)
+    for _ in range(RECENT):
+        if after is not None:
+            after = seal_more(connection, after)
 
 
 def some_unsealed(connection: Connection, after: int = 0) -> bool:
@@ -130,7 +141,7 @@ def check_chain(connection: Connection) -> Checked:
     for row in connection.execute(_CHAIN, execution_options={"yield_per": AT_ONCE}).mappings():
         before = heads.get(row["chain"], Head(0, START))
         if cause := _trouble(row, before):
-            return Checked(heads, 0, Broken(row["sealed"], row["chain"], cause))
+            return Checked(heads, 0, Broken(row["sealed"], row["chain"], row["place"], cause, row["broadcast"]))
         heads[row["chain"]] = Head(row["place"], row["hash"])
     counted = connection.execute(select(func.count()).select_from(audit)).scalar_one()
     return Checked(heads, counted - sum(one.place for one in heads.values()))

@@ -75,6 +75,11 @@ class Permissions:
             raise doubt
         return False
 
+    async def may_audit(self, person: Person, broadcast: Broadcast) -> bool:
+        """Whether this person may see its audit: who asked for it or edited it, its approvers, and admins."""
+        known = (broadcast.requester, broadcast.editor, *self.admins)
+        return person.id in known or await self._decides(person, broadcast)
+
     async def _decides(self, person: Person, broadcast: Broadcast) -> bool:
         today = self.approvers.as_of_today(broadcast)
         if await approval_rules.is_approver(person, today, self.people.members):

@@ -99,6 +99,21 @@ BY_HAND: dict[str, tuple[tuple[str, ...], str]] = {
     "a reason gone": (("UPDATE audit SET reason = NULL WHERE seq = 3",), "other than by"),
     "a row": (("DELETE FROM audit WHERE seq = 3",), "it is missing"),
     "a hash": (("UPDATE seals SET hash = 'f' WHERE seq = 3",), "was changed"),
+    "a forged row": (
+        (
+            "UPDATE audit SET actor = 'U0EVE', action = 'approve', broadcast = 'B234679' WHERE seq = 3",
+            "UPDATE seals SET salt = salt WHERE seq = 3",
+        ),
+        "was changed",
+    ),
+    "a shifted row": (
+        (
+            "UPDATE seals SET place = 99 WHERE seq = 3",
+            "UPDATE seals SET place = 2 WHERE seq = 5",
+            "UPDATE seals SET place = 3 WHERE seq = 3",
+        ),
+        "was changed, or",
+    ),
     "a row and its seal": (("DELETE FROM seals WHERE seq = 1", "DELETE FROM audit WHERE seq = 1"), "1 rows before"),
 }
 
@@ -111,7 +126,9 @@ async def test_a_change_behind_the_bots_back_is_found_and_the_row_named(database
     await by_hand(database, *statements)
     broken = (await database.read(check_chain)).broken
     assert broken is not None
-    assert (broken.seq, broken.workspace, cause in broken.cause) == (3, "T0", True), broken
+    seq, place = (5, 2) if change == "a shifted row" else (3, 2)
+    assert (broken.seq, broken.place, broken.workspace, cause in broken.cause) == (seq, place, "T0", True), broken
+    assert broken.about == ("B234679" if change == "a forged row" else None)
 
 
 def _row(seq: int) -> dict[str, Any]:

@@ -190,6 +190,8 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "list clients": (lambda c: listed(c, Wanted.AUDIENCE), "ix_broadcasts_recipients"),
     "list soldes": (lambda c: listed(c, Wanted.WORD), "ix_broadcasts_changed"),
     "show": (lambda c: (broadcasts.find(c, HOME, ONE), audit.history(c, HOME, ONE)), "ix_audit_broadcast"),
+    "audit": (lambda c: audit.page(c, HOME, None, None, 11), "uq_seals_place"),
+    "audit of one": (lambda c: audit.page(c, HOME, ONE, 9_999_999, 11), "ix_audit_broadcast"),
     "who was faster": (lambda c: audit.last_actor(c, like(ONE)), "ix_audit_broadcast"),
     "the votes of one": (lambda c: votes_for(c, like(ONE)), ""),
     "the card of one": (lambda c: (cards.card_of(c, like(ONE)), cards.older_cards(c, like(ONE))), ""),

@@ -21,6 +21,7 @@ from bot.domain.schedule import Digest, Kind, Occurrence, Schedule
 from bot.domain.slots import LONGEST, slots_of
 from bot.slack import replies
 from bot.slack.blocks import answers, break_glass, forms, recurring, refusals, template_answers, template_forms
+from bot.slack.blocks.audit import AuditPage, audit_page
 from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.form_values import Choice
@@ -419,6 +420,22 @@ ANSWERS: dict[str, Draw] = {
         )
         for state in State
     },
+    "a page of the audit": lambda text, words: audit_page(
+        AuditPage(
+            "B234679",
+            [
+                {"actor": actor, "action": action, "version": 2, "at": AT, "seq": 1, "place": 1, "reason": text}
+                | {"digest": "d" * 64, "broadcast": "B234679"}
+                for actor in ("U0123456789", "clock") * 3
+                for action in ("edit_refused", "edit")
+            ],
+            "x" * 90,
+            "y" * 90,
+            "z" * 90,
+        ),
+        "Europe/Paris",
+        words,
+    ),
     "help": lambda text, words: answers.help_text(
         [(f"/broadcast {n} <id>", "Open the form.") for n in range(22)], words
     ),

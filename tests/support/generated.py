@@ -130,10 +130,24 @@ OF_TEMPLATES = ("approve_template", "withdraw_template")
 OF_PAGES = {
     **dict.fromkeys(("list.next", "list.first"), '["word", "soldes", 4070908800000000, "BZZZZZZZ"]'),
     "shown.x": "BZZZZZZZ",
+    **dict.fromkeys(("audit.next", "audit.first", "audit_csv"), '["", null]'),
 }
 #: Every subcommand.
 SUBCOMMANDS = (
-    *("send", "test", "audiences", "list", "show", "cancel", "edit", "every", "schedules", "remind", "reminders"),
+    *(
+        "send",
+        "test",
+        "audiences",
+        "list",
+        "show",
+        "audit",
+        "cancel",
+        "edit",
+        "every",
+        "schedules",
+        "remind",
+        "reminders",
+    ),
     *(
         "pause",
         "pause all",

@@ -15,6 +15,7 @@ from bot.slack.blocks import answers, mrkdwn, refusals
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.absences import AbsenceCommands
+from bot.slack.commands.audit import AuditCommand
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand, Examine
 from bot.slack.commands.schedules import Recurring
@@ -23,7 +24,7 @@ from bot.slack.commands.showing import ShowingOf
 from bot.slack.commands.templates import VERBS as TEMPLATE_VERBS
 from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
-from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
+from bot.slack.interaction import Body, Entrance, Interaction, Redraw, Refused, user_of, workspace_of
 from bot.slack.replies import Command, Subcommand, WithFacts
 from bot.slack.settings_form import SettingsForm
 from bot.workflow.audiences import Audiences
@@ -47,10 +48,14 @@ class Commands:
     ) -> None:
         self.audiences, self.entrance = audiences, entrance
         self.broadcasts = BroadcastCommands(workflow, people, audiences, clock, showing_of, recurring, with_facts)
+        self.audit = AuditCommand(workflow, clock)
+        #: The answers that a button draws anew in their place, by the button.
+        self.redrawn: dict[str, Redraw] = {**self.broadcasts.redrawn, "broadcast.audit": self.audit.turned}
         self.table: dict[str, Subcommand] = {
             **self.broadcasts.table,
             **TemplateCommands(self.broadcasts).table,
             **AbsenceCommands(workflow.approvers.absences, clock).table,
+            **self.audit.table,
             **DoctorCommand(workflow, examine).table,
             **SettingsCommand(SettingsForm(workflow.own_settings)).table,
             "help": ("help", self.help),
