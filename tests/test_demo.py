@@ -12,12 +12,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import Connection, select, update
 
 from bot.domain.clock import SECOND, now, steady
-from bot.on_stage import DemoClock
+from bot.on_stage import DemoClock, put_off_no_more
+from bot.storage import keys
+from bot.storage.tables import broadcasts
 from sandbox.moved_clock import FARTHEST, MovedClock
 from sandbox.vendors.ledger import Accepted, rings
 from sandbox.world import SlackError
+from tests.support.core import Core
 from tests.support.demo import Demo, running_demo
 from tests.support.ground import free_port
 from tests.support.patience import quiet, until
@@ -81,6 +85,22 @@ def test_ahead_the_bots_two_clocks_go_together_and_back_only_the_wall_clock_does
     clock.move(0)
     assert abs(clock.now() - now()) < 60 * SECOND
     assert abs(clock.steady() - steady() - 3600) < 60
+
+
+async def test_back_in_time_nothing_waits_to_be_shown_or_tried_but_what_starts_later_still_does(core: Core) -> None:
+    row, monday = await core.ask(), core.now + 86_400 * SECOND
+    later = keys.Breaker(keys.BREAKER_FAILURES, monday)
+
+    def leave(connection: Connection) -> None:
+        connection.execute(update(broadcasts).values(draw_at=monday, look_at=monday, due=monday))
+        keys.set_breaker(connection, "encom", later, monday)
+
+    await core.database.write(leave)
+    await core.database.write(lambda connection: put_off_no_more(connection, core.now))
+    columns = (broadcasts.c.draw_at, broadcasts.c.look_at, broadcasts.c.due)
+    found = await core.database.read(lambda c: c.execute(select(*columns).where(broadcasts.c.id == row.id)).one())
+    assert tuple(found) == (core.now, core.now, monday)
+    assert not (await core.database.read(lambda c: keys.breaker(c, "encom"))).has_tripped
 
 
 # --- the whole demo --------------------------------------------------------------------------------------------------
@@ -151,7 +171,7 @@ async def test_what_proves_that_it_went_out_arrives_when_the_weather_is_fine_aga
 @pytest.mark.long
 async def test_killed_in_the_middle_of_a_slow_call_it_says_unknown_and_sends_nothing_again(demo: Demo) -> None:
     text = await send_in(demo, "encom", "slow")
-    await until(lambda: demo.says(text, "📤 Sending"))
+    await until(lambda: demo.says(text, "It is going out now."))
     await demo.do("bot", do="kill")
     await until(lambda: demo.rang(text))  # the vendor goes on without the bot
     await demo.do("bot", do="start")

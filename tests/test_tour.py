@@ -144,6 +144,67 @@ async def test_the_tour_is_left_and_resumed_where_it_was_and_a_kill_that_comes_t
     await visitor.at_step(7)
 
 
+async def test_the_tour_is_walked_by_keyboard_alone(browser: Browser, demo: Demo) -> None:
+    visitor = await visit(browser, demo)
+    page = visitor.page
+    await visitor.tour.wait_for()
+    await page.keyboard.press("Alt+t")
+    await page.keyboard.press("Enter")
+    await visitor.at_step(1)
+    await page.keyboard.press("Alt+t")
+    await page.keyboard.press("Enter")
+    await visitor.at_step(2)
+    lost = await ask_by_keyboard(visitor)
+    await visitor.at_step(3)
+    await press_by_keyboard(visitor, lost, "approve")
+    await visitor.at_step(5)
+    await press_by_keyboard(visitor, lost, "mark_sent")
+    await visitor.at_step(6)
+    await page.keyboard.press("Alt+t")
+    await page.keyboard.press("Enter")
+    await visitor.at_step(7)
+    killed = await ask_by_keyboard(visitor)
+    await visitor.at_step(8)
+    await press_by_keyboard(visitor, killed, "approve")
+    await visitor.at_step(9)
+    await page.keyboard.press("Alt+t")
+    await page.keyboard.press("Enter")
+    await visitor.at_step(10)
+    await page.keyboard.press("Alt+t")
+    await page.keyboard.press("Enter")
+    await visitor.at_step(12)
+    assert [await demo.rang(text) for text in (lost, killed)] == [1, 1]
+
+
+async def ask_by_keyboard(visitor: Visitor) -> str:
+    composer = visitor.page.get_by_test_id("composer")
+    await visitor.page.keyboard.press("Alt+t")
+    await visitor.page.keyboard.press("Enter")
+    await expect(composer).to_have_value(re.compile("half price"), timeout=LONG * 1000)
+    await expect(composer).to_be_focused(timeout=LONG * 1000)
+    text = (await composer.input_value()).removeprefix("/broadcast send clients marketing ")
+    await visitor.page.keyboard.press("Enter")
+    return text
+
+
+async def press_by_keyboard(visitor: Visitor, text: str, action: str) -> None:
+    """Be Ben, go to a button of this card with the Tab key, and press it."""
+    page = visitor.page
+    if await visitor.tour.get_by_role("button", name="Be Ben").count():
+        await page.keyboard.press("Alt+t")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#who")).to_have_value("U0BEN", timeout=LONG * 1000)
+    button = page.get_by_test_id("message").filter(has_text=text).locator(f"[data-action-id='broadcast.{action}']")
+    await button.first.wait_for()
+    for _ in range(80):
+        if await button.first.evaluate("node => node === document.activeElement"):
+            break
+        await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    if await page.get_by_test_id("confirm-yes").count():
+        await page.keyboard.press("Enter")
+
+
 async def test_the_weather_the_clock_and_the_kill_are_pressed_by_keyboard(browser: Browser, demo: Demo) -> None:
     visitor = await visit(browser, demo)
     page = visitor.page

@@ -109,6 +109,11 @@ function offerTour(button) {
   box = make("section", { id: "tour", "data-testid": "tour", "aria-label": "Tour", hidden: true });
   document.querySelector("main > .bar").after(box);
   button.addEventListener("click", begin);
+  document.addEventListener("keydown", (event) => {
+    if (!event.altKey || event.code !== "KeyT" || box.hidden) return;
+    event.preventDefault();
+    (box.querySelector(".buttons button") ?? box.querySelector("button")).focus();
+  });
   watch(notice);
 }
 
@@ -168,7 +173,7 @@ function draw(now, moved) {
   const said = box.querySelector("p[role=status]") ?? make("p", { role: "status", "data-testid": "tour-says" });
   said.replaceChildren(...text.split("*").map((part, index) => (index % 2 ? make("b", {}, part) : part)));
   box.replaceChildren(
-    make("header", {}, make("h2", {}, `Tour: step ${tour.step + 1} of ${STEPS.length}`),
+    make("header", {}, make("h2", {}, `Tour: step ${tour.step + 1} of ${STEPS.length}`, make("small", {}, " · Alt+T comes here")),
       make("progress", { max: STEPS.length - 1, value: tour.step, "aria-label": "Progress of the tour" }),
       make("button", { type: "button", class: "leave", "aria-label": "Leave the tour", onclick: leave }, "✕")),
     said, make("div", { class: "buttons" }, ...buttons));
