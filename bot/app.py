@@ -101,12 +101,17 @@ class Bot:
 
     def _common_bells(self) -> tuple[PeriodicTask, ...]:
         return (
-            PeriodicTask(Task.OPERATOR, 10.0, self.self_check.look if self.many else self.operator.tick),
+            PeriodicTask(Task.OPERATOR, 10.0, self._look if self.many else self.operator.tick),
             PeriodicTask(Task.SEAL_AUDIT, 10.0, AuditSeals(self.root).tick),
             PeriodicTask(Task.RETENTION, 60.0, Retention(self.root).tick),
             PeriodicTask(Task.WORKSPACES, 5.0, lambda: self.workspaces.refresh()),
             *([PeriodicTask(Task.HEARTBEAT, EVERY, self.heartbeat.beat)] if self.heartbeat else []),
         )
+
+    async def _look(self) -> None:
+        """Look at what all workspaces share, then at each."""
+        await self.self_check.look()
+        await self.workspaces.notice(self.self_check)
 
     def _root(self) -> Runtime:
         return Runtime(

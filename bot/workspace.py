@@ -25,11 +25,13 @@ from bot.slack.client import OnCall, SlackClient
 from bot.slack.directory import People
 from bot.slack.interaction import Entrance
 from bot.slack.listeners import Listeners
+from bot.slack.operator_notices import OperatorNotices
 from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.publish.troubles import Troubles
 from bot.slack.publish.weekly import WeeklyDigest
+from bot.slack.self_check import SelfCheck
 from bot.storage import keys
 from bot.storage.own_settings import OwnSettings
 from bot.storage.scoped import WorkspaceDatabase
@@ -61,6 +63,7 @@ class Workspace:
         own: OwnSettings | None = None,
     ) -> None:
         self.own = own
+        self.operator: OperatorNotices | None = None  # of one of many
         self.settings, self.database, self.tell, self.root = runtime.settings, database, tell, runtime
         self.runtime = replace(runtime, database=database, wake=self.wake)
         self.authorized: AuthorizeResult | None = None
@@ -128,6 +131,14 @@ class Workspace:
         """Return its id; requests from another workspace are refused."""
         return self.id
 
+    async def notice(self, writes: SelfCheck) -> None:
+        """Tell its admins what is in trouble here. `writes`: whether the database takes a write."""
+        if self.operator is None:
+            check = SelfCheck(self.runtime, self.posting, writes=False, workspace=self.ours)
+            words = translator_for(self.settings.locale)
+            self.operator = OperatorNotices(self.runtime, self.ours, check, words, of=self.id, writes=writes)
+        await self.operator.tick()
+
     def use_token(self, token: str | None) -> None:
         """Call Slack with this token from now on."""
         self.quick.token = self.posting.token = token
@@ -155,6 +166,8 @@ class Workspace:
         if self.scheduler.started:
             await self.scheduler.stop(patience)
             await self.poster.let_go()
+        if self.operator is not None:
+            await self.operator.lanes.stop(0.0)
 
 
 class Successors:

@@ -24,12 +24,14 @@ from bot.slack.client import OnCall
 from bot.slack.greeting import greet
 from bot.slack.installed import Installation, Installations
 from bot.slack.listeners import Listeners
+from bot.slack.self_check import SelfCheck
 from bot.storage import cards
 from bot.storage.database import Database
 from bot.storage.own_settings import OwnSettings, all_own_settings, own_settings_of
 from bot.storage.scoped import WorkspaceDatabase
 from bot.workspace import POSTING_TIMEOUT, RESET, Begin, Successors, Workspace, slack_client
 
+NOTICED_AT_ONCE = 8  # workspaces whose Slack is asked side by side
 JOINING = 0.4  # of the usual patience: what is asked for needs the rest of the time that Slack leaves
 
 REMOVED = "Slack says that the bot was uninstalled, or that its token was taken back"
@@ -108,6 +110,20 @@ class Workspaces(ABC):
             if about in (None, workspace.id):
                 workspace.scheduler.wake(*tasks)
         self.common.wake(*tasks)
+
+    async def notice(self, writes: SelfCheck) -> None:
+        """Tell the admins of each workspace what is in trouble there. `writes`: whether the database takes a write."""
+        room = asyncio.Semaphore(NOTICED_AT_ONCE)
+
+        async def tick(one: Workspace) -> None:
+            async with room:
+                await one.notice(writes)
+
+        found = await asyncio.gather(*(tick(one) for one in self.all), return_exceptions=True)
+        for error in (one for one in found if isinstance(one, Exception)):
+            log.warning("the admins of a workspace could not be told", error=type(error).__name__)
+        ahead = [one.operator.check.clock_ahead for one in self.all if one.operator is not None]
+        writes.clock_ahead = next((one for one in ahead if one is not None), None)
 
     async def stop(self, sending: float, patience: float) -> None:
         """Stop all: sends in flight get `sending` seconds, other running work `patience` seconds."""

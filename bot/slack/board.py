@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from bot.config.workspaces import is_for_many
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Clock, Micros, micros, moment
 from bot.domain.i18n import Translator, translator_for
@@ -57,7 +58,7 @@ class Board:
         parts = [await self._part(name, home, person) for name in blocks.SECTIONS]
         stops = await self.database.read(lambda c: keys.stops(c, self.clock()))
         is_admin = person.id in self.settings.admins
-        of_admin = list(await self._of_admin(stops, words)) if is_admin else []
+        of_admin = list(await self._of_admin(person.workspace, words)) if is_admin else []
         return Contents(parts, home.is_first_visit, list(self._notices(stops, person, words)), of_admin)
 
     # --- sections ----------------------------------------------------------------------------------------------------
@@ -142,9 +143,9 @@ class Board:
             vendor = quote(self.audiences.providers[account].title)
             yield words(template, vendor=vendor, again_at=when(stops.away[account]))
 
-    async def _of_admin(self, stops: keys.Stops, words: Translator) -> Iterator[str]:
-        names = sorted(self.audiences.providers)
-        credits, notices = await self.database.read(lambda c: (keys.credits_of(c, names), keys.open_notices(c)))
+    async def _of_admin(self, workspace: str, words: Translator) -> Iterator[str]:
+        names, of = sorted(self.audiences.providers), workspace if is_for_many(self.settings) else None
+        credits, notices = await self.database.read(lambda c: (keys.credits_of(c, names), keys.open_notices(c, of)))
         return self._admin_lines(names, credits, notices, words)
 
     def _admin_lines(

@@ -71,11 +71,22 @@ def filled(sentence: Translatable, **values: str | int) -> Translatable:
 class OperatorNotices:
     """Keeps in the database which troubles have begun, so that of all processes one tells of each, once.
 
-    `workspace`: where the admins of the settings are.
+    `workspace`: where the admins of the settings are. `of`: that, if it is one of many, which are told apart. `writes`:
+    what knows whether the database takes a write, if `check` only asks Slack.
     """
 
-    def __init__(self, runtime: Runtime, workspace: Callable[[], str], check: SelfCheck, words: Translator) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        workspace: Callable[[], str],
+        check: SelfCheck,
+        words: Translator,
+        *,
+        of: str | None = None,
+        writes: SelfCheck | None = None,
+    ) -> None:
         self.runtime, self.workspace, self.check, self.words = runtime, workspace, check, words
+        self.of, self.writes = of, writes or check
         self.database, self.clock, self.admins = runtime.database, runtime.clock, runtime.settings.admins
         self.lanes = Lanes("credit", only_asks=True)
         self.credit_due = steady() + CREDIT_FIRST
@@ -83,8 +94,8 @@ class OperatorNotices:
 
     async def tick(self) -> None:
         await self.check.look()
-        if self.check.refused is not None:
-            if self.check.full:
+        if self.writes.refused is not None:
+            if self.writes.full:
                 await self._tell_of_full_disk()
             return
         await self._tell_that_it_writes_again()
@@ -125,7 +136,9 @@ class OperatorNotices:
     async def _look_at_credit(self) -> None:
         """Ask the vendors for the credit, in one of the processes."""
         self.credit_due = steady() + CREDIT_AGAIN
-        lease = partial(keys.take_lease, name=keys.LEASE_OF_CREDIT, owner=self.runtime.owner, seconds=CREDIT_AGAIN)
+        lease = partial(
+            keys.take_lease, name=keys.lease_of_credit(self.of), owner=self.runtime.owner, seconds=CREDIT_AGAIN
+        )
         if await self.database.write(lambda c: lease(c, at=sql.database_time(c) or self.clock())):
             for name in self._accounts:
                 self.lanes.start(name, partial(self.look_at_credit_of, name))
@@ -149,7 +162,7 @@ class OperatorNotices:
 
     async def record(self, conditions: Sequence[Condition]) -> None:
         """Tell of what has begun or ended since any process last looked."""
-        open_now = await self.database.read(keys.open_notices)
+        open_now = await self.database.read(lambda c: keys.open_notices(c, self.of))
         changed = [one for one in conditions if (one.name in open_now) != (one.code is not None)]
         if changed:
             await self.database.write(partial(self._record_each, conditions=changed))
@@ -159,15 +172,15 @@ class OperatorNotices:
             self._record(connection, condition)
 
     def _record(self, connection: Connection, condition: Condition) -> None:
-        sql.alone(connection, f"notice:{condition.name}")
-        known, now = keys.open_notices(connection).get(condition.name), self.clock()
+        sql.alone(connection, f"notice:{self.of or ''}{condition.name}")
+        known, now = keys.open_notices(connection, self.of).get(condition.name), self.clock()
         if condition.code is not None and known is None:
-            keys.open_notice(connection, condition.name, condition.code, now)
+            keys.open_notice(connection, condition.name, condition.code, now, self.of)
             log.error("something that the bot needs is in trouble", what=condition.name, code=condition.code)
             if condition.began is not None:
                 self._post(connection, f"{condition.name}:{now}", condition.began, now)
         elif condition.code is None and known is not None:
-            keys.close_notice(connection, condition.name, now)
+            keys.close_notice(connection, condition.name, now, self.of)
             log.warning("what was in trouble works again", what=condition.name)
             ended = filled(condition.ended, from_at=known.at, code=known.code)
             self._post(connection, f"{condition.name}:{known.at}:ended", ended, now)
@@ -183,7 +196,7 @@ class OperatorNotices:
         if client is None or self._full_since is not None or not await self._paints():
             return
         self._full_since = self.clock()
-        log.error("the database takes no write", error=self.check.refused)
+        log.error("the database takes no write", error=self.writes.refused)
         post = thread_message(CANNOT_WRITE, None, self.words)
         for admin in self.admins:
             try:
@@ -202,4 +215,4 @@ class OperatorNotices:
     async def _paints(self) -> bool:
         if self.database.exclusive:
             return True
-        return await self.database.read(keys.last_painter) == self.runtime.owner
+        return await self.database.read(lambda c: keys.last_painter(c, self.of)) == self.runtime.owner

@@ -22,12 +22,23 @@ STALE = 60.0  # seconds after which a look says nothing any more
 class SelfCheck:
     """The latest look. Looking is a task of its own, so that nobody who asks for `/readyz` makes the bot write.
 
-    `client`: None where there are many workspaces, of which none speaks for all. `refused`: why the database took no
-    write; `full`: it is its disk or its file. `dead`: Slack's code, while it does not take the token. `clock_ahead`:
-    seconds; None if Slack did not tell. `told`: Slack has said whether it takes it.
+    `client`: None where there are many workspaces: each has a look of its own, which does not write (`writes`).
+    `refused`: why the database took no write; `full`: it is its disk or its file. `dead`: Slack's code, while it does
+    not take the token. `clock_ahead`: seconds; None if Slack did not tell. `told`: Slack has said whether it takes it.
     """
 
-    def __init__(self, runtime: Runtime, client: SlackClient | None, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        client: SlackClient | None,
+        wall: Callable[[], float] = time.time,
+        *,
+        writes: bool = True,
+        workspace: Callable[[], str] = str,
+    ) -> None:
+        self.writes = writes
+        self.workspace = workspace
+        self.writes = writes
         self.database, self.clock, self.client, self.wall = runtime.database, runtime.clock, client, wall
         self.refused: str | None = None
         self.dead: str | None = None
@@ -39,7 +50,8 @@ class SelfCheck:
 
     async def look(self) -> None:
         """Try a write, and once a minute ask Slack."""
-        await self._write()
+        if self.writes:
+            await self._write()
         self.looked_at = steady()
         if self.client is not None and steady() >= self.ask_at:
             self.ask_at = steady() + ASK_SLACK
@@ -58,7 +70,8 @@ class SelfCheck:
         except UNREACHABLE as error:
             code = error_code(error)
             if code in DEAD_TOKEN:
-                log.error("Slack does not take the token any more; replace SLACK_BOT_TOKEN", error=code)
+                fix = "replace SLACK_BOT_TOKEN" if self.writes else "install the bot there again"
+                log.error(f"Slack does not take the token any more; {fix}", error=code, workspace=self.workspace())
                 self.dead, self.told = code, True
             return  # whatever else it answers says nothing about the token
         self.dead, self.told, self.taken_at = None, True, steady()

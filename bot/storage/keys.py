@@ -132,20 +132,25 @@ class Notice:
     at: Micros
 
 
-def open_notices(connection: Connection) -> dict[str, Notice]:
-    """The troubles that have begun and not ended, by name."""
-    found = connection.execute(select(kept).where(kept.c.name.startswith("notice:", autoescape=True)))
-    return {row.name.removeprefix("notice:"): Notice(row.value, row.at) for row in found}
+def open_notices(connection: Connection, of: str | None = None) -> dict[str, Notice]:
+    """The troubles that have begun and not ended, by name. `of`: one of many workspaces, whose admins are told."""
+    start = _notice("", of)
+    found = connection.execute(select(kept).where(kept.c.name.startswith(start, autoescape=True)))
+    return {row.name.removeprefix(start): Notice(row.value, row.at) for row in found}
 
 
-def open_notice(connection: Connection, name: str, code: str, at: Micros) -> None:
-    keep(connection, f"notice:{name}", code, at)
-    homes.stir(connection, None, at)
+def open_notice(connection: Connection, name: str, code: str, at: Micros, of: str | None = None) -> None:
+    keep(connection, _notice(name, of), code, at)
+    homes.stir(connection, of, at)
 
 
-def close_notice(connection: Connection, name: str, at: Micros) -> None:
-    connection.execute(kept.delete().where(kept.c.name == f"notice:{name}"))
-    homes.stir(connection, None, at)
+def close_notice(connection: Connection, name: str, at: Micros, of: str | None = None) -> None:
+    connection.execute(kept.delete().where(kept.c.name == _notice(name, of)))
+    homes.stir(connection, of, at)
+
+
+def _notice(name: str, of: str | None) -> str:
+    return f"notice:{name}" if of is None else f"notice of {of}:{name}"
 
 
 def keep_credit(connection: Connection, account: str, credit: str, at: Micros) -> None:
@@ -232,9 +237,9 @@ def lease_holder(connection: Connection, name: str, at: Micros) -> str | None:
     return holder if until > at else None
 
 
-def last_painter(connection: Connection) -> str | None:
-    """Return who held the lease of the only workspace's painter last, whether or not it has run out."""
-    return _lease(connection, lease_of_painter(None))[0] or None
+def last_painter(connection: Connection, of: str | None = None) -> str | None:
+    """Return who held the lease of the painter last, of the only workspace or of one, even if it has run out."""
+    return _lease(connection, lease_of_painter(of))[0] or None
 
 
 def _lease(connection: Connection, name: str) -> tuple[str, Micros]:
@@ -330,4 +335,6 @@ def lease_of_painter(workspace: str | None) -> str:
     return "paint" if workspace is None else f"paint:{workspace}"
 
 
-LEASE_OF_CREDIT = "credit"
+def lease_of_credit(of: str | None) -> str:
+    """`of`: one of many workspaces."""
+    return "credit" if of is None else f"credit:{of}"

@@ -466,3 +466,29 @@ async def test_a_form_belongs_to_the_workspace_where_it_was_opened_and_not_to_th
         assert await home.acting.submit("U0DAN", form["id"], values) == {}
         asked = select(tables.broadcasts.c.workspace)
         assert await bot.database.read(lambda c: c.execute(asked).scalars().all()) == [OURS]
+
+
+@pytest.mark.long
+async def test_the_admins_of_each_workspace_hear_of_its_troubles_and_of_no_other(
+    both: Two, bot_port: int, tmp_path: Path
+) -> None:
+    shared = {OURS: {"accounts": ["encom"], "admins": ["U0ANA"]}, OTHER: {"accounts": ["octo"], "admins": ["U0ANA"]}}
+    async with bot_for(both[0], bot_port, tmp_path, workspaces=shared) as bot:
+        for workspace in (OURS, OTHER):
+            await install(bot_port, workspace)
+        await serves(bot, OURS, OTHER)
+        away = keys.Breaker(9, now() + 3600 * SECOND)
+        await bot.database.write(lambda c: keys.set_breaker(c, "octo", away, now()))
+        await bot.workspaces.notice(bot.self_check)
+        direct = both[1].world.direct("U0ANA").id
+        await both[1].until(lambda: "I cannot reach" in str(both[1].acting.messages(direct)))
+        for one in bot.workspaces.all:
+            assert one.operator is not None
+            right, one.operator.check.ask_at = one.operator.check.wall, 0.0
+            one.operator.check.wall = lambda right=right: right() + 90  # type: ignore[misc]
+        await bot.workspaces.notice(bot.self_check)
+        for sandbox in both:
+            place = sandbox.world.direct("U0ANA").id
+            await sandbox.until(lambda: "seconds away from Slack" in str(sandbox.acting.messages(place)))  # noqa: B023
+        assert "clock" in {name for name, said in (await bot.ready())[1].items() if said != "ok"}
+        assert "I cannot reach" not in str(both[0].acting.messages(both[0].world.direct("U0ANA").id))
