@@ -7,6 +7,9 @@ export const EMOJI = {
   alarm_clock: "⏰", tada: "🎉", warning: "⚠️", hourglass: "⌛", wave: "👋",
 };
 
+/** One name for each sign, to choose from. */
+export const SIGNS = [...new Map(Object.entries(EMOJI).map(([name, sign]) => [sign, name]).reverse())].reverse().map(([sign, name]) => ({ label: sign, hint: name }));
+
 const decode = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 const warn = (what) => el("div", { class: "unknown", role: "alert", "data-testid": "unknown" }, `This page cannot show: ${what}`);
 

@@ -1,5 +1,5 @@
 // Messages: how one looks, and a list of them that follows what comes in without pulling a reader away.
-import { EMOJI, draw, mrkdwn } from "/static/blocks.js";
+import { EMOJI, SIGNS, draw, mrkdwn } from "/static/blocks.js";
 import { announce, el, focusOn, icon, iconButton, locate, openMenu } from "/static/parts.js";
 import { ask, at, clock, dayName, dayOf, state } from "/static/wire.js";
 
@@ -56,7 +56,7 @@ export class Look {
   }
 
   tools(message, inThread) {
-    const pick = (event) => openMenu(event.currentTarget, Object.entries(EMOJI).map(([name, sign]) => ({ label: sign, hint: name, data: { "data-react": name }, act: () => react(message, name, true) })),
+    const pick = (event) => openMenu(event.currentTarget, SIGNS.map((sign) => ({ ...sign, data: { "data-react": sign.hint }, act: () => react(message, sign.hint, true) })),
       { label: "Reactions", grid: true, testid: "reaction-menu" });
     const more = (event) => openMenu(event.currentTarget, this.shortcuts(message), { label: "More actions", testid: "message-menu" });
     return el("div", { class: "tools", role: "group", "aria-label": "Actions" },

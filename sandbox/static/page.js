@@ -1,5 +1,5 @@
 // The frame of the page: who looks, where, and what comes in.
-import { EMOJI, draw } from "/static/blocks.js";
+import { SIGNS, draw } from "/static/blocks.js";
 import { Composer } from "/static/composer.js";
 import { Forms, confirmed } from "/static/forms.js";
 import { Look, MessageList } from "/static/messages.js";
@@ -331,7 +331,7 @@ $("#open-side").addEventListener("click", () => openDrawer($("#side")));
 $("#toggle-vendors").addEventListener("click", toggleVendors);
 $("#close-vendors").addEventListener("click", toggleVendors);
 $("#shortcuts").addEventListener("click", (event) => openMenu(event.currentTarget, globals(), { label: "Shortcuts", testid: "shortcut-menu" }));
-$("#emoji").addEventListener("click", (event) => openMenu(event.currentTarget, Object.entries(EMOJI).map(([name, sign]) => ({ label: sign, hint: name, act: () => composer.insert(`:${name}: `) })), { label: "Emoji", grid: true }));
+$("#emoji").addEventListener("click", (event) => openMenu(event.currentTarget, SIGNS.map((sign) => ({ ...sign, act: () => composer.insert(`:${sign.hint}: `) })), { label: "Emoji", grid: true }));
 $("#mention").addEventListener("click", () => composer.insert(composer.area.value && !/\s$/.test(composer.area.value) ? " @" : "@"));
 $("#slash").addEventListener("click", () => { composer.fill("/"); composer.area.focus(); composer.typed(); });
 fitWidth();

@@ -165,7 +165,7 @@ async def overflowing(page: Page) -> list[str]:
 
 async def picture(page: Page, name: str) -> None:
     if os.environ.get("BELLCRIER_SCREENSHOT"):
-        await page.screenshot(path=ROOT / "docs" / f"{name}.png")
+        await page.screenshot(path=ROOT / "docs" / f"{name}.jpg", type="jpeg", quality=60)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -233,6 +233,25 @@ async def test_what_was_typed_while_the_bot_was_away_is_kept_and_sent_again(
 
     await page.get_by_test_id("ephemeral").get_by_text("is waiting for approval").wait_for()
     assert await page.get_by_test_id("composer").input_value() == ""
+
+
+# --- the app's Home ------------------------------------------------------------------------------------------------
+
+
+async def test_home_shows_what_waits_and_its_buttons_work(browser: Browser, sandbox: Sandbox, bot: Bot) -> None:
+    page = await open_page(browser, sandbox, "U0BEN", 420)
+    await page.locator("#open-side").click()
+    await page.locator("#directs a").click()
+    await page.get_by_role("tab", name="Home").click()
+    home = page.get_by_test_id("home")
+    await home.get_by_role("button", name="Write one").wait_for()
+    await sandbox.acting.command("U0CLEO", HERE, LINE)
+    await page.get_by_role("tab", name="Messages").click()
+    await page.keyboard.press("ArrowLeft")
+    await home.get_by_text("Soldes demain").wait_for()
+    assert await home.get_attribute("lang") == "en"
+    await home.get_by_role("button", name="Write one").click()
+    await page.get_by_test_id("modal").get_by_label("Audience").wait_for()
 
 
 # --- for those who listen, and those who have no mouse --------------------------------------------------------------
