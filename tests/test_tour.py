@@ -6,10 +6,12 @@ import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
+from tests.support.browsers import AXE, problems
 from tests.support.demo import Demo, running_demo
 from tests.support.patience import LONG, quiet, until
 from tests.support.shell import Shell
@@ -233,6 +235,29 @@ async def _weather(demo: Demo, vendor: str, kind: str) -> bool:
 
 async def _ahead(demo: Demo, seconds: int) -> bool:
     return bool((await demo.stage())["clock"]["ahead"] == seconds)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_serious_in_the_tour_nor_in_what_stands_beside_it(
+    browser: Browser, demo: Demo, scheme: Literal["light", "dark"]
+) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not here. `npm install --prefix tests` brings it, as `.ci/run` does.")
+    found: dict[str, Any] = {}
+    visitor = await visit(browser, demo)
+    page = visitor.page
+    await page.emulate_media(color_scheme=scheme)
+    await visitor.tour.wait_for()
+    await problems(page, "the tour is offered", found)
+    await page.get_by_test_id("begin-tour").click()
+    await visitor.at_step(1)
+    await page.locator("[data-weather=encom]").select_option("lost")
+    await page.locator("[data-clock=monday]").click()
+    await visitor.at_step(2)
+    await page.get_by_test_id("kill").click()
+    await expect(page.get_by_test_id("bot")).to_have_text("was killed", timeout=LONG * 1000)
+    await problems(page, "the bot was killed, in bad weather, on Monday", found)
+    assert found == {}
 
 
 async def test_at_420_pixels_nothing_of_the_tour_is_cut_off(browser: Browser, demo: Demo) -> None:

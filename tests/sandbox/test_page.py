@@ -16,6 +16,7 @@ from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
 from sandbox.world import Json
+from tests.support.browsers import AXE, problems
 from tests.support.ground import StartBot
 from tests.support.patience import LONG
 from tests.support.slack import HERE, card, settled
@@ -23,7 +24,6 @@ from tests.support.slack import HERE, card, settled
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parent.parent.parent
-AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = [420, 768, 1024, 1400]
 LINE = "/broadcast send clients marketing Soldes demain"
 
@@ -255,18 +255,6 @@ async def test_home_shows_what_waits_and_its_buttons_work(browser: Browser, sand
 
 
 # --- for those who listen, and those who have no mouse --------------------------------------------------------------
-
-
-async def problems(page: Page, state: str, found: dict[str, Any]) -> None:
-    """Keep what axe finds serious or critical in this state of the page."""
-    if not await page.evaluate("() => 'axe' in window"):
-        await page.evaluate(AXE.read_text(encoding="utf-8"))
-    answer = await page.evaluate("() => axe.run(document)")
-    assert len(answer["passes"]) > 10
-    for violation in answer["violations"]:
-        if violation["impact"] in ("serious", "critical"):
-            nodes = [node["html"][:140] + " " + node.get("failureSummary", "")[:200] for node in violation["nodes"][:4]]
-            found[f"{state}: {violation['id']}"] = nodes
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
