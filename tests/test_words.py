@@ -19,9 +19,10 @@ from bot import exporting
 from bot.app import Bot
 from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
-from bot.slack.blocks import card_buttons, card_facts, charts, home, listing, recurring
+from bot.slack.blocks import boards, card_buttons, card_facts, charts, home, listing, recurring
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.audit import AuditCommand
+from bot.slack.commands.boards import BoardCommands
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand
 from bot.slack.commands.listing import ListCommand
@@ -145,6 +146,8 @@ def in_tables() -> Iterator[str]:
         recurring.TURNS,
         AWAY,
         listing.TITLES,
+        boards.TITLES,
+        boards.NOTHING,
         listing.NOTHING,
     ):
         yield from table.values()
@@ -153,8 +156,11 @@ def in_tables() -> Iterator[str]:
         yield from kind.capabilities.reasons.values()
     for vendor in (encom, octopush, kaizala):
         yield from (template for template, _ in vendor.REFUSALS.values())
-    for name in ("every", "remind", "schedules", "list_reminders", "stop"):
+    for name in ("every", "remind", "stop"):
         yield str(getattr(Recurring, name).__doc__).split("\n")[0]
+    for board in (BoardCommands.schedules, BoardCommands.list_reminders):
+        yield str(board.__doc__)
+    yield from (label for label, _ in boards.STEPS.values())
     yield str(ListCommand.list_broadcasts.__doc__).split("\n")[0]
     for method in (
         one

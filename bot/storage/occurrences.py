@@ -185,6 +185,14 @@ def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Occurren
     return [pair for occurrence in found if (pair := _of_schedule(connection, occurrence)) is not None]
 
 
+def snoozed(connection: Connection, workspace: str, limit: int) -> list[tuple[Occurrence, Schedule]]:
+    """The occurrences that are snoozed, the next one first."""
+    asleep = and_(occurrences.c.draw_at.is_not(None), occurrences.c.state == OccurrenceState.SNOOZED)
+    here = _with_schedule(connection).where(occurrences.c.workspace == workspace, asleep)
+    found = _occurrences(connection, here.order_by(occurrences.c.snoozed_until).limit(limit))
+    return [pair for occurrence in found if (pair := _of_schedule(connection, occurrence)) is not None]
+
+
 def _with_schedule(connection: Connection) -> Select[Any]:
     of = and_(schedules.c.workspace == occurrences.c.workspace, schedules.c.id == occurrences.c.schedule)
     return _ALL.join(schedules, of).where(schedule_rows.understood(connection), _understood(connection))

@@ -15,11 +15,12 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    or_,
     select,
     update,
 )
 
-from bot.domain.clock import Micros
+from bot.domain.clock import SECOND, Micros
 from bot.domain.lifecycle import (
     SCHEDULE_TRANSITIONS,
     Ended,
@@ -29,6 +30,7 @@ from bot.domain.lifecycle import (
 from bot.domain.schedule import Kind, Schedule, StandingApproval
 from bot.storage import homes
 from bot.storage.failing_rows import failing_rows_of
+from bot.storage.listings import Place
 from bot.storage.sql import alone, but, check_instant, in_scope, known_words, read_each, read_one
 from bot.storage.tables import SHAPE, schedules
 from bot.when.recurrence import Closed, Recurrence
@@ -45,6 +47,9 @@ UNDERSTOOD = and_(
 ACTIVE = schedules.c.state == literal_column("'active'")
 PAUSED = schedules.c.state == literal_column("'paused'")
 LIVING = schedules.c.state.in_([state for state in ScheduleState if state is not ScheduleState.ENDED])
+
+
+NEVER = 253_402_300_799 * SECOND  # stands for the next occurrence of one without any
 
 
 class ScheduleChanges(TypedDict, total=False):
@@ -142,6 +147,20 @@ def listed(connection: Connection, workspace: str, kind: Kind) -> list[Schedule]
     here = and_(schedules.c.workspace == workspace, LIVING, understood(connection))
     order = schedules.c.next_at.is_(None), schedules.c.next_at, schedules.c.created_at
     return read_schedules(connection, select(schedules).where(here, schedules.c.kind == kind).order_by(*order))
+
+
+def page(connection: Connection, workspace: str, kind: Kind, after: Place | None, limit: int) -> list[Schedule]:
+    """Some that have not ended, by their next occurrence; those without one come last. From after this place on."""
+    here = and_(schedules.c.workspace == workspace, LIVING, schedules.c.kind == kind, understood(connection))
+    at = func.coalesce(schedules.c.next_at, NEVER)
+    if after is not None:
+        here = and_(here, or_(at > after.at, and_(at == after.at, schedules.c.id > after.id)))
+    return read_schedules(connection, select(schedules).where(here).order_by(at, schedules.c.id).limit(limit))
+
+
+def place_of(schedule: Schedule) -> Place:
+    """Where a schedule stands in the order of its board."""
+    return Place(NEVER if schedule.next_at is None else schedule.next_at, schedule.id)
 
 
 def all_living(connection: Connection, kind: Kind) -> list[Schedule]:

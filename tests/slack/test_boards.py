@@ -14,6 +14,7 @@ from bot.domain.i18n import translator_for
 from bot.domain.lifecycle import OccurrenceState
 from bot.domain.schedule import Digest, Kind, Occurrence, Schedule, micros_of
 from bot.slack.blocks import recurring
+from bot.slack.blocks.boards import BoardPage, board
 from bot.when.recurrence import Closed, RecurringTime
 from sandbox.blocks import check_blocks
 from tests.support.rows import row
@@ -118,25 +119,6 @@ def test_an_occurrence_names_its_weekday_in_the_readers_language(language: str, 
     assert f"• {day} 2026-11-30 09:00 (+01:00)" in told("0 9 * * 1", Closed.KEEP, language)
 
 
-@pytest.mark.parametrize(("language", "more"), [("en", "… and 2 more"), ("fr", "… et 2 autres"), ("es", "… y 2 más")])
-def test_what_is_not_listed_any_more_is_counted(language: str, more: str) -> None:
-    many = [schedule("0 8 * * 1", Closed.SKIP)] * 52
-    shown = str(recurring.listing(many, Kind.REMINDER, translator_for(language)).blocks)
-    assert shown.count("Factures") == 50
-    assert more in shown
-    assert more not in str(recurring.listing(many[:50], Kind.REMINDER, translator_for(language)).blocks)
-
-
-@pytest.mark.parametrize("kind", Kind)
-def test_more_schedules_than_one_message_shows_are_counted_in_its_last_line(kind: Kind) -> None:
-    many = [dataclasses.replace(schedule("0 8 * * 1", Closed.SKIP), kind=kind, text="&" * 60) for _ in range(70)]
-    post = recurring.listing(many, kind, translator_for("en"))
-    check_blocks(post.blocks)
-    *listed, last = "\n".join(block["text"]["text"] for block in post.blocks).splitlines()
-    assert last == f"… and {70 - len(listed)} more"
-    assert len(listed) > 20
-
-
 def test_a_digest_counts_what_it_does_not_show() -> None:
     of = row()
     digest = Digest(waiting=[of] * 12, held=[of] * 10, unknown=[], today=[], sent=0)
@@ -151,7 +133,7 @@ def test_a_digest_counts_what_it_does_not_show() -> None:
 
 def test_a_digest_without_a_text_of_its_own_is_listed_as_one() -> None:
     digest = dataclasses.replace(schedule("0 8 * * 1", Closed.SKIP), text="", options={"digest": True})
-    (listed,) = recurring.listing([digest], Kind.REMINDER, translator_for("fr")).text.splitlines()
+    (listed,) = board(BoardPage(Kind.REMINDER, [digest]), translator_for("fr")).text.splitlines()
     assert listed.endswith("· le résumé")
     assert "“”" not in recurring.details(digest, [], translator_for("en")).text
 
@@ -214,7 +196,7 @@ def test_what_only_quotes_a_reminder_calls_nobody() -> None:
     """C32"""
     of = written(markup=MARKUP, mentions=True)
     quoted = [
-        recurring.listing([of], Kind.REMINDER, translator_for("en")),
+        board(BoardPage(Kind.REMINDER, [of]), translator_for("en")),
         recurring.details(of, [], translator_for("en")),
     ]
     for post in quoted:

@@ -22,6 +22,7 @@ from bot.domain.slots import LONGEST, slots_of
 from bot.slack import replies
 from bot.slack.blocks import answers, break_glass, forms, recurring, refusals, template_answers, template_forms
 from bot.slack.blocks.audit import AuditPage, audit_page
+from bot.slack.blocks.boards import STEPS, BoardPage, board
 from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.form_values import Choice
@@ -509,8 +510,19 @@ RECURRING: dict[str, Draw] = {
         [turn(state, broadcast="B234680") for state in OccurrenceState],
         words,
     ),
-    "some schedules": lambda text, words: recurring.listing([scheduled(text)] * 60, Kind.REMINDER, words),
-    "no schedules": lambda text, words: recurring.listing([], Kind.BROADCAST, words),
+    "a board": lambda text, words: board(
+        BoardPage(
+            Kind.REMINDER,
+            [scheduled(text)] * 8,
+            {(scheduled(text).id, action): "x" * 120 for action in STEPS},
+            [(turn(OccurrenceState.SNOOZED), scheduled(text))] * 10,
+            ["⏸️"] * 3,
+            "x" * 80,
+            "y" * 80,
+        ),
+        words,
+    ),
+    "an empty board": lambda text, words: board(BoardPage(Kind.BROADCAST, []), words),
     **{
         f"still on its way, {state}": (
             lambda text, words, state=state: lines(  # type: ignore[misc]

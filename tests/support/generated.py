@@ -130,6 +130,8 @@ OF_TEMPLATES = ("approve_template", "withdraw_template")
 OF_PAGES = {
     **dict.fromkeys(("list.next", "list.first"), '["word", "soldes", 4070908800000000, "BZZZZZZZ"]'),
     "shown.x": "BZZZZZZZ",
+    **dict.fromkeys(("board.next", "board.first"), '["broadcast", null, null]'),
+    **{f"board.{step}": f'["broadcast", null, ["{step}", "BZZZZZZZ", 1]]' for step in ("pause", "resume", "stop")},
     **dict.fromkeys(("audit.next", "audit.first", "audit_csv"), '["", null]'),
 }
 #: Every subcommand.

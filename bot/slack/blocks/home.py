@@ -13,7 +13,7 @@ from bot.domain.clock import Micros
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import mentions
-from bot.domain.schedule import Kind, Schedule
+from bot.domain.schedule import Schedule
 from bot.slack.blocks import recurring
 from bot.slack.blocks.answers import drawn
 from bot.slack.blocks.card_buttons import BUTTONS, plain_button
@@ -120,7 +120,7 @@ def _pages(part: Part, words: Translator) -> Iterator[Block]:
 
 
 def _schedule(schedule: Schedule, words: Translator) -> list[Block]:
-    return [section(shortened(recurring.listing([schedule], schedule.kind or Kind.BROADCAST, words).text, 600))]
+    return [section(shortened(drawn(schedule.id, partial(recurring.line, schedule, words), words), 600))]
 
 
 def _broadcast(row: Broadcast, part: str, words: Translator) -> Iterator[Block]:

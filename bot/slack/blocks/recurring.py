@@ -21,7 +21,6 @@ from bot.slack.blocks.mrkdwn import ANSWER, SECTION, Block, Post, context, lines
 from bot.when.recurrence import Closed, Recurrence, RecurringTime
 
 LATEST = 10  # occurrences shown of one schedule
-LISTED = 50  # schedules shown in one answer
 LEFT_OUT = 3  # left-out days shown
 PER_PART = 10  # broadcasts shown in one part of a digest
 
@@ -290,22 +289,15 @@ def _closed(schedule: Schedule, words: Translator) -> str:
     return words((ON_HOLIDAYS if names_days else ON_WEEKENDS)[schedule.closed])
 
 
-def listing(schedules: Sequence[Schedule], kind: Kind, words: Translator) -> Post:
-    """Return the schedules, one line each."""
-    if not schedules:
-        if kind is Kind.BROADCAST:
-            return Post(words("No recurring broadcasts yet. Try `/broadcast every`."))
-        return Post(words("There are no reminders yet. Try `/broadcast remind`."))
-    shown = each_line(schedules[:LISTED], lambda schedule: _line(schedule, words), words)
-    return lines([*shown], words, max(len(schedules) - LISTED, 0))
-
-
-def _line(schedule: Schedule, words: Translator) -> str:
+def line(schedule: Schedule, words: Translator) -> str:
+    """Return a schedule in one line: its state, whose it is, and when it comes next or its pause ends."""
     shown = schedule.text if len(schedule.text) <= 60 else f"{schedule.text[:60]}…"
     if schedule.state is ScheduleState.PAUSED and schedule.paused_until is None:
         instant = "—"
     else:
         instant = when(schedule.paused_until or schedule.next_at or 0, schedule.zone)
+        if schedule.state is ScheduleState.PAUSED:
+            instant = words("until {until_at}", until_at=instant)
     where = quote(str(schedule.options.get("audience") or "")) or f"<#{schedule.channel}>"
     who = mentions([schedule.owner])
     badge = words(STANDINGS[schedule.state])
@@ -315,7 +307,7 @@ def _line(schedule: Schedule, words: Translator) -> str:
 
 def details(schedule: Schedule, occurrences: Sequence[Occurrence], words: Translator) -> Post:
     """Return one schedule in full, with its latest occurrences."""
-    answer_lines = [_line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
+    answer_lines = [line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
     if schedule.ended is not None:
         answer_lines.append(words("It ended: {why}.", why=words(ENDS[schedule.ended])))
     if schedule.calendar:

@@ -17,9 +17,11 @@ from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Action, Hold, State
 from bot.domain.people import Person
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
+from bot.slack.blocks.boards import BOARD
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.client import UNREACHABLE, error_name, is_late
 from bot.slack.commands import parse
+from bot.slack.commands.boards import BoardCommands
 from bot.slack.commands.listing import ListCommand
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.showing import ShowCommand, ShowingOf
@@ -67,9 +69,14 @@ class BroadcastCommands:
         self.recurring, self.with_facts = recurring, with_facts
         self.opened, self.links = OpenedForms(workflow, clock), Links()
         self.lists = ListCommand(workflow, clock, self.links)
+        self.boards = BoardCommands(recurring, clock)
         self.shown = ShowCommand(workflow, clock, showing_of, self.links)
         #: The answers that a button draws anew in their place, by the button.
-        self.redrawn: dict[str, Redraw] = {"broadcast.list": self.lists.turned, SHOWN: self.shown.again}
+        self.redrawn: dict[str, Redraw] = {
+            "broadcast.list": self.lists.turned,
+            BOARD: self.boards.turned,
+            SHOWN: self.shown.again,
+        }
         self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] [canary=<audience>] <text>", self.send),
             "test": ("test <audience> [marketing|transactional] <text>", self.test),
@@ -79,6 +86,7 @@ class BroadcastCommands:
             "cancel": ("cancel <id>", self.cancel),
             "edit": ("edit <id>", self.edit),
             **recurring.table,
+            **self.boards.table,
             "pause": ("pause all | <id> [until=<date>]", self.pause),
             "resume": ("resume all|<id>", self.resume),
         }

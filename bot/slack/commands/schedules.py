@@ -56,8 +56,6 @@ class Recurring:
         self.table: dict[str, Subcommand] = {
             "every": ('every "<recurrence>" <audience> [marketing|transactional] [covers=<n>] <text>', self.every),
             "remind": ('remind "<when or recurrence>" [#channel] <text>', self.remind),
-            "schedules": ("schedules", self.schedules),
-            "reminders": ("reminders", self.list_reminders),
             "stop": ("stop <id>", self.stop),
         }
 
@@ -166,17 +164,7 @@ class Recurring:
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
-    async def schedules(self, asked: Command, client: AsyncWebClient) -> Post | None:
-        """Show the recurring broadcasts."""
-        found = await self.reminders.listed(asked.person.workspace, Kind.BROADCAST)
-        return recurring.listing(await self._seen_by(asked.person, found), Kind.BROADCAST, asked.words)
-
-    async def list_reminders(self, asked: Command, client: AsyncWebClient) -> Post | None:
-        """Show the reminders."""
-        found = await self.reminders.listed(asked.person.workspace, Kind.REMINDER)
-        return recurring.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
-
-    async def _seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
+    async def seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
         """Return those that this person may see. Raises DirectoryUnavailable.
 
         A channel's reminders are shown to those in it, and its recurring broadcasts to those who may read it and to
@@ -202,7 +190,7 @@ class Recurring:
         Raises NotFound, NotUnderstood, NotAllowed or DirectoryUnavailable.
         """
         schedule = await self.reminders.find(asked.person.workspace, id)
-        if not await self._seen_by(asked.person, [schedule]):
+        if not await self.seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)
         latest = await self.reminders.database.read(
             lambda c: occurrences.latest(c, schedule.workspace, schedule.id, recurring.LATEST)
@@ -225,7 +213,7 @@ class Recurring:
         else:
             back_at = mrkdwn.when(paused.paused_until, paused.zone)
             sentence = asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at)
-        return mrkdwn.lines([sentence, *await self._made(paused, asked.words)], asked.words)
+        return mrkdwn.lines([sentence, *await self.made(paused, asked.words)], asked.words)
 
     def _back_on(self, until: str, zone: str) -> Micros | None:
         """A day alone means its beginning, which is later where the clocks skip midnight."""
@@ -235,10 +223,14 @@ class Recurring:
         """Resume it."""
         schedule = await self._named(asked)
         resumed = await self.reminders.resume(schedule, asked.person)
-        if resumed.next_at is None:
-            return Post(asked.words("*{id}* has no more dates to come, so it has ended.", id=resumed.id))
-        next_at = mrkdwn.when(resumed.next_at, resumed.zone)
-        return Post(asked.words("*{id}* has resumed. The next one is {next_at}.", id=resumed.id, next_at=next_at))
+        return Post(self.resumed(resumed, asked.words))
+
+    def resumed(self, schedule: Schedule, words: Translator) -> str:
+        """Return what has become of one that was resumed."""
+        if schedule.next_at is None:
+            return words("*{id}* has no more dates to come, so it has ended.", id=schedule.id)
+        next_at = mrkdwn.when(schedule.next_at, schedule.zone)
+        return words("*{id}* has resumed. The next one is {next_at}.", id=schedule.id, next_at=next_at)
 
     async def stop(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """End a recurring broadcast or a reminder."""
@@ -246,9 +238,9 @@ class Recurring:
             return self._usage("stop", asked)
         stopped = await self.reminders.stop(await self._named(asked), asked.person)
         sentence = asked.words("*{id}* has ended.", id=stopped.id)
-        return mrkdwn.lines([sentence, *await self._made(stopped, asked.words)], asked.words)
+        return mrkdwn.lines([sentence, *await self.made(stopped, asked.words)], asked.words)
 
-    async def _made(self, schedule: Schedule, words: Translator) -> list[str]:
+    async def made(self, schedule: Schedule, words: Translator) -> list[str]:
         """Return which occurrences were already made and still go ahead, and how to stop them."""
         lines = [recurring.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
         paused = await self.reminders.database.read(lambda c: keys.paused(c, schedule.workspace))
