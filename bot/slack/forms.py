@@ -128,7 +128,7 @@ class FormHandlers:
         self.done(id, done.person, composed.about)
         hours = describe_hours(self.audiences, submitted.broadcast, done.words)
         post = submitted_post(submitted, place, done.person, hours, done.words)
-        self._confirm(reply_privately(done.client, composed.channel or done.person.id, done.person.id, post))
+        self._confirm(reply_privately(done.client, composed.channel, done.person.id, post))
 
     def _confirm(self, telling: Coroutine[Any, Any, None]) -> None:
         """Tell the person what a command would, without keeping the form waiting for Slack."""

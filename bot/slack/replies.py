@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -270,12 +271,16 @@ def _same_house(url: str, api_url: str) -> bool:
 
 
 async def reply_privately(client: AsyncWebClient, channel: str, user: str, post: mrkdwn.Post) -> None:
-    """Tell only one person, where they are or else directly. Never the only place of anything important."""
+    """Tell only one person, where they are or else directly. Never the only place of anything important.
+
+    `channel`: "" for somebody who is in none, as at Home.
+    """
+    with suppress(*UNREACHABLE):
+        if channel:
+            await client.chat_postEphemeral(channel=channel, user=user, text=post.text, blocks=post.blocks or None)
+            return
     try:
-        await client.chat_postEphemeral(channel=channel, user=user, text=post.text, blocks=post.blocks or None)
-    except UNREACHABLE:
-        try:
-            opened = await client.conversations_open(users=user)
-            await client.chat_postMessage(channel=opened["channel"]["id"], text=post.text, blocks=post.blocks or None)
-        except UNREACHABLE as error:
-            log.info("a person could not be told", error=error_name(error))
+        opened = await client.conversations_open(users=user)
+        await client.chat_postMessage(channel=opened["channel"]["id"], text=post.text, blocks=post.blocks or None)
+    except UNREACHABLE as error:
+        log.info("a person could not be told", error=error_name(error))

@@ -66,7 +66,8 @@ def spread(
     sentence = Translatable("About *{id}*: {told}", id=moved.id, told=notes[0].sentence)
     name = f"{moved.id}:{moved.version}:{action}:{at}"
     if moved.asked_in is not None:
-        place = moved.requester if moved.asked_in.startswith("D") else moved.asked_in
+        elsewhere = moved.asked_in[:1] in ("C", "G")  # not a direct message, nor Home or a shortcut, without a channel
+        place = moved.asked_in if elsewhere else moved.requester
         wanted = action in followers.requester and actor != moved.requester
         _queue(connection, moved, f"asked:{name}", place, sentence, at, wanted=wanted)
     for watcher in followers.watching(moved):

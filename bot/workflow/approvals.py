@@ -26,7 +26,7 @@ from bot.workflow.canaries import Canaries
 from bot.workflow.card_changes import CardChanges
 from bot.workflow.deadlines import after_undo, asks, before_start, describe_start
 from bot.workflow.decision_types import Approve
-from bot.workflow.sentence_parts import agreed_note, by_person
+from bot.workflow.sentence_parts import agreed_note, by_person, reader_of
 from bot.workflow.series_approval import RECALLABLE, SeriesApproval
 
 
@@ -127,7 +127,7 @@ class Approvals:
         """
         now, late = self.clock(), self.is_late(current)
         changes, then = self.let_go(connection, current, now)
-        new_notes = [] if late else [agreed_note(actor, then)]
+        new_notes = [] if late else [agreed_note(current, actor, then)]
         changes |= NO_GLASS  # an older version may have left some
         agreed = broadcasts.move(
             connection, current, Action.APPROVE, actor=actor, at=now, reason=reason, notes=new_notes, **changes
@@ -213,7 +213,8 @@ class Approvals:
         votes = [(vote.approver, vote.way) for vote in votes_for(connection, current)]
         if current.version != seen.version or (person.id, way) not in votes:
             return None
-        now, note = self.clock(), Note(Translatable("{by} withdrew their approval.", **by_person(person)))
+        sentence = Translatable("{by} withdrew their approval.", **by_person(person))
+        now, note = self.clock(), Note(sentence, mention=reader_of(current, person.id))
         uncovered = self.series.take_back_covered(connection, current, person, note)
         if (current.state, current.phase) not in RECALLABLE:
             return self._withdraw_late(connection, current, person, way, uncovered=uncovered)

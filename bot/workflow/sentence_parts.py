@@ -21,11 +21,17 @@ PURPOSES: Mapping[Purpose, Translatable] = {
 REASON = "reason"  # the value `asks` of a sentence to which its author may add a reason
 
 
-def agreed_note(actor: str, then: Translatable) -> Note:
+def reader_of(broadcast: Broadcast, actor: str) -> str | None:
+    """Return whom a note about a decision names: the requester, if its thread is where they hear of it."""
+    elsewhere = broadcast.asked_in is not None or actor in (broadcast.requester, "policy")
+    return None if elsewhere else broadcast.requester
+
+
+def agreed_note(broadcast: Broadcast, actor: str, then: Translatable) -> Note:
     sentence = Translatable("No approval is needed.")
     if actor != "policy":
         sentence = Translatable("Approved by {by}.", by=people.mentions([actor]))
-    return Note(Translatable("{told} {then}", told=sentence, then=then))
+    return Note(Translatable("{told} {then}", told=sentence, then=then), mention=reader_of(broadcast, actor))
 
 
 #: What an edit may change, as people read it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
+from bot.domain.clock import SECOND, now
 from bot.domain.lifecycle import Action, State
 from bot.storage import tables
 from sandbox.server import Sandbox
@@ -112,10 +114,10 @@ async def test_who_left_the_channel_hears_directly(sandbox: Sandbox, start_bot: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("now", [{"deleted": True}, {"guest": True}])
-async def test_who_may_no_longer_see_it_hears_nothing(sandbox: Sandbox, start_bot: StartBot, now: Json) -> None:
+@pytest.mark.parametrize("changed", [{"deleted": True}, {"guest": True}])
+async def test_who_may_no_longer_see_it_hears_nothing(sandbox: Sandbox, start_bot: StartBot, changed: Json) -> None:
     bot = await asked_elsewhere(sandbox, start_bot)
-    for name, value in now.items():
+    for name, value in changed.items():
         setattr(sandbox.world.people["U0CLEO"], name, value)
     bot.people.forget()
     await act(bot, "U0ANA", await newest(bot), Action.REJECT, "Too early")
@@ -194,6 +196,34 @@ async def test_a_form_is_confirmed_as_a_command_is(sandbox: Sandbox, bot: Bot) -
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("error", ["account_inactive", "internal_error"])
+async def test_news_waits_while_slack_takes_nothing(sandbox: Sandbox, start_bot: StartBot, error: str) -> None:
+    """An hour of it, or a token that is revoked and replaced."""
+    skipped = [0]
+    bot = await start_bot(sandbox, clock=lambda: now() + skipped[0], approval__channel=APPROVALS)
+    await ask(sandbox, TOMORROW)
+    await standing(sandbox, APPROVALS)
+    ana = await bot.people.person(TEAM, "U0ANA")
+    sandbox.faults.add("*", "error", times=10_000, error=error)
+    row = await newest(bot)
+    await bot.workflow.act(TEAM, row.id, decision(Action.CANCEL), person=ana, version=row.version)
+    for _ in range(6):
+        skipped[0] += 600 * SECOND
+        bot.people.forget()
+        bot.workspaces.wake()
+        await asyncio.sleep(0.3)
+    assert sandbox.acting.messages(HERE) == []
+    sandbox.faults.clear()
+    skipped[0] += 400 * SECOND
+    bot.people.forget()
+    bot.workspaces.wake()
+    assert "cancelled" in (await standing(sandbox))["text"].lower()
+    await nothing_more(bot)
+    assert replies(sandbox) == []
+    assert sandbox.acting.messages(sandbox.world.direct("U0CLEO").id) == []
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["500", "lost"])
 async def test_news_outlives_a_process_that_is_killed(
     sandbox: Sandbox, bot_port: int, tmp_path: Path, sqlite_schema: Path, fault: str
@@ -224,3 +254,16 @@ async def test_news_outlives_a_process_that_is_killed(
 
 def tried(sandbox: Sandbox) -> list[tuple[str, str]]:
     return [(name, str(given.get("channel"))) for name, given in sandbox.calls]
+
+
+@pytest.mark.long
+async def test_what_was_asked_without_a_channel_is_told_directly(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """As from Home, or by a shortcut."""
+    bot = await start_bot(sandbox, approval__channel=APPROVALS)
+    form = await open_form(sandbox)
+    form["private_metadata"] = json.dumps(json.loads(form["private_metadata"]) | {"channel": ""})
+    await sandbox.acting.submit("U0DAN", form["id"], filled("clients", "Soldes"))
+    direct = sandbox.world.direct("U0DAN").id
+    await sandbox.until(lambda: "is waiting for approval" in str(sandbox.acting.messages(direct)))
+    await decide(bot, Action.CANCEL)
+    await sandbox.until(lambda: "About *" in str(sandbox.acting.messages(direct)))

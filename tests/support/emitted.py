@@ -29,7 +29,7 @@ from bot.slack.blocks.form_values import Choice
 from bot.slack.blocks.history import Story, details
 from bot.slack.blocks.listing import ListPage, listing
 from bot.slack.blocks.mrkdwn import Post, lines, quote, section
-from bot.slack.blocks.thread import thread_message, thread_note
+from bot.slack.blocks.thread import news_message, thread_message, thread_note
 from bot.slack.directory import Place
 from bot.storage.listings import Wanted
 from bot.storage.notes import Note
@@ -368,6 +368,13 @@ THREAD: dict[str, Draw] = {
     ),
     "told directly": lambda text, words: thread_message(
         Translatable("About *{id}*: {told}", id="B234679", told=Translatable("“{reason}”", reason=text)), None, words
+    ),
+    "news where it was asked for": lambda text, words: news_message(
+        Translatable("About *{id}*: {told}", id="B234679", told=Translatable("“{reason}”", reason=text)),
+        MENTION,
+        asked(text, state=State.SCHEDULED),
+        words,
+        stop=True,
     ),
     "a missed reminder": lambda text, words: thread_message(
         Translatable("This reminder was due {missed_at}: “{text}”", missed_at=AT, text=cut(text, 2900)), MENTION, words

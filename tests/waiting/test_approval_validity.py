@@ -60,7 +60,7 @@ async def test_an_approval_is_taken_back_while_it_waits_for_the_morning(make: Ma
     assert (asked.state, asked.hold, asked.hold_until) == (State.PENDING, None, None)
     core.now = held.hold_until or 0
     assert await core.sent() == 0
-    assert ("<@U0APPROVER0> withdrew their approval.", None) in await core.told(row)
+    assert ("<@U0APPROVER0> withdrew their approval.", "U0CLEO") in await core.told(row)
 
 
 async def test_what_was_restored_goes_on_asking_when_its_approval_is_taken_back(core: Waiting) -> None:

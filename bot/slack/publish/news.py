@@ -21,13 +21,14 @@ from bot.domain.people import DirectoryUnavailable, Unknown
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.blocks.thread import news_message, thread_message
 from bot.slack.client import error_code
-from bot.slack.publish.cards import AT_ONCE, LONGEST_PAUSE, NO_PLACE, NOT_LET
+from bot.slack.publish.cards import AT_ONCE, LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET
 from bot.slack.publish.poster import Later, Poster, is_person
 from bot.storage import broadcasts, news, outbox
 from bot.storage.news import Anchor
 from bot.storage.outbox import PendingPost
 
 log = structlog.get_logger(__name__)
+UNSAID = 20 * SECOND  # until Slack is asked again who may read it
 PAUSE = 2 * SECOND  # between two news of one broadcast in one place
 NOBODY = "nobody"
 
@@ -43,8 +44,9 @@ class News:
         """Post it once those who are to read it still may. Without a place for them, it goes to them directly."""
         try:
             place = await self._place_of(pending)
-        except DirectoryUnavailable:
-            await self._put_off(pending)
+        except DirectoryUnavailable:  # this uses up no try: Slack has not refused anything
+            again = self.clock() + UNSAID
+            await self.database.write(partial(outbox.put_off_post, seq=pending.seq, again_at=again))
             return
         if place != pending.place:
             await self.database.write(lambda c: self._move(c, pending, place))
@@ -126,8 +128,9 @@ class News:
             await self._put_off(pending)
 
     async def _put_off(self, pending: PendingPost) -> None:
-        """Try again later, however long it takes: what became of a broadcast is not dropped."""
-        again = self.clock() + backoff(pending.tries, 5 * SECOND, LONGEST_PAUSE)
+        """Try again later, up to MAX_TRIES: Slack refuses this message, and does not just fail."""
+        pause = backoff(pending.tries, 5 * SECOND, LONGEST_PAUSE)
+        again = self.clock() + pause if pending.tries < MAX_TRIES else None
         await self.database.write(partial(outbox.post_failed, seq=pending.seq, again_at=again))
 
     # --- what stands there -------------------------------------------------------------------------------------------
