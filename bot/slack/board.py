@@ -27,7 +27,7 @@ from bot.workflow.approval_rules import people_in
 from bot.workflow.workflow import Workflow
 
 ROWS = 5  # of a section on one page
-LOOKED_AT = 50  # rows of a section for one page: of some, nothing may be told to this person
+LOOKED_AT = 30  # rows of a section for one page: of some, nothing may be told to this person
 
 Row = Broadcast | Schedule
 Read = Callable[[Connection, Place | None, int], Sequence[Row]]
@@ -49,7 +49,7 @@ class Board:
             return blocks.closed(translator_for(None))
         words = translator_for(person.locale)
         if person.doubtful:
-            raise DirectoryUnavailable(person.id)
+            return blocks.doubtful(words)
         if not person.member:
             return blocks.closed(words)
         return blocks.draw_home(await self._contents(home, person, words), words)
@@ -58,7 +58,7 @@ class Board:
         parts = [await self._part(name, home, person) for name in blocks.SECTIONS]
         stops = await self.database.read(lambda c: keys.stops(c, self.clock()))
         is_admin = person.id in self.settings.admins
-        of_admin = list(await self._of_admin(person.workspace, words)) if is_admin else []
+        of_admin = list(await self._of_admin(person.workspace, words)) if is_admin else None
         return Contents(parts, home.is_first_visit, list(self._notices(stops, person, words)), of_admin)
 
     # --- sections ----------------------------------------------------------------------------------------------------

@@ -31,12 +31,13 @@ def waiting(connection: Connection, workspace: str, person: str, after: Place | 
     rows = broadcasts.c
     order = rows.changed_at, rows.id
     here = and_(rows.workspace == workspace, understood(connection), _after(order, after))
-    asking = (State.PENDING, State.HELD, State.UNKNOWN)
+    asking = (and_(in_states(one), text(LIVING)) for one in (State.PENDING, State.HELD, State.UNKNOWN))
     drafts = and_(in_states(State.DRAFT), rows.requester == person)
-    parts = [select(broadcasts).where(here, in_states(one), text(LIVING)) for one in asking]
-    parts.append(select(broadcasts).where(here, drafts))
-    some = union_all(*(select(one.order_by(*order).limit(limit).subquery()) for one in parts)).subquery()
-    return read_broadcasts(connection, select(some).order_by(some.c.changed_at, some.c.id).limit(limit))
+    parts = (select(*order).where(here, those).order_by(*order).limit(limit) for those in (*asking, drafts))
+    some = union_all(*(select(one.subquery()) for one in parts)).subquery()
+    first = select(some.c.id).order_by(some.c.changed_at, some.c.id).limit(limit).subquery()
+    found = select(broadcasts).join(first, and_(rows.workspace == workspace, rows.id == first.c.id))
+    return read_broadcasts(connection, found.order_by(*order))
 
 
 def mine(connection: Connection, workspace: str, person: str, after: Place | None, limit: int) -> list[Broadcast]:

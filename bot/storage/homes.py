@@ -14,8 +14,8 @@ from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import but, in_scope, insert_ignoring
 from bot.storage.tables import homes
 
-GATHER = 2 * SECOND  # in which changes become one drawing
-PAUSE = 10 * SECOND  # between two drawings of one Home, unless its owner asks for one
+GATHER = SECOND  # in which changes become one drawing
+PAUSE = 5 * SECOND  # between two drawings of one Home, unless its owner asks for one
 Pages = Mapping[str, Sequence[Sequence[Any]]]
 
 

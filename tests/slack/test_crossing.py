@@ -74,7 +74,12 @@ async def prepared(bot: Bot, home: Sandbox) -> tuple[Json, str, str]:
 def told(other: Sandbox) -> str:
     """Everything that anybody in the other workspace has seen."""
     world = other.world
-    shown = [world.ephemerals, world.views, {id: channel.messages for id, channel in world.channels.items()}]
+    shown = [
+        world.ephemerals,
+        world.views,
+        world.homes,
+        {id: channel.messages for id, channel in world.channels.items()},
+    ]
     return json.dumps(shown, ensure_ascii=False)
 
 
@@ -117,7 +122,14 @@ async def test_no_button_no_reaction_and_no_event_crosses(crossed: Crossed) -> N
         for name in ("white_check_mark", "x"):
             item = {"type": "message", "channel": HERE, "ts": posted["ts"]}
             other.delivery.event({"type": kind, "user": ANA, "reaction": name, "item": item, "event_ts": "1.1"})
-    await other.until(lambda: sum(one == "events_api" for one, _ in other.delivery.heard) == 4)
+    other.acting.home.open(ANA)
+    await other.until(lambda: sum(one == "events_api" for one, _ in other.delivery.heard) == 5)
+    await other.until(lambda: other.acting.home.shown(ANA))
+    await other.acting.home.press(ANA, "home.help")
+    view = {**(other.acting.home.shown(ANA) or {}), "type": "home"}
+    body = other.acting.payloads.interaction("block_actions", ANA) | {"view": view, "trigger_id": "1.2.3"}
+    pressed = {"type": "button", "action_id": "broadcast.look", "value": f"{broadcast}:1", "block_id": "mine"}
+    assert (await other.delivery.interaction({**body, "actions": [pressed]})).acknowledged
     await unharmed(bot, home, other, before)
 
 

@@ -179,3 +179,25 @@ async def test_no_form_that_is_still_open_does_anything_or_offers_anything(
 def draws() -> bool:
     """Whether a form is still being drawn, or a test sent from one."""
     return bool({task.get_name() for task in asyncio.all_tasks()} & {"draw a form", "send a test"})
+
+
+async def test_home_tells_an_outsider_one_sentence(
+    sandbox: Sandbox, start_bot: StartBot, outsider: Callable[[Json], Json]
+) -> None:
+    bot = await start_bot(sandbox, **SETTINGS)
+    await prepared(sandbox)
+    sandbox.acting.home.open(ANA)
+    await sandbox.until(lambda: SECRET in json.dumps(sandbox.acting.home.shown(ANA), ensure_ascii=False))
+    member = sandbox.acting.home.shown(ANA) or {}
+    await leave(sandbox, bot, outsider)
+    before = await stored(bot)
+    told_before = len(sandbox.acting.ephemerals(ANA))
+    for name in ("broadcast.look", "home.write", "home.help"):  # in the one from before
+        await sandbox.acting.home.press(ANA, name, view=member)
+        assert SECRET not in json.dumps(sandbox.acting.views(ANA), ensure_ascii=False)
+    sandbox.acting.home.open(ANA)
+    await sandbox.until(lambda: len((sandbox.acting.home.shown(ANA) or member)["blocks"]) == 1)
+    told = sandbox.acting.home.shown(ANA) or {}
+    assert told["blocks"][0]["text"]["text"].startswith(("Only full members of this workspace", *TOLD))
+    assert SECRET not in str(sandbox.acting.ephemerals(ANA)[told_before:])
+    assert await stored(bot) == before

@@ -29,9 +29,11 @@ from bot.domain.schedule import Kind, Schedule
 from bot.storage import (
     absences,
     audit,
+    boards,
     broadcasts,
     campaigns,
     cards,
+    homes,
     keys,
     news,
     notes,
@@ -81,6 +83,8 @@ LARGE = {
     "deliveries",
     "seen",
 }  # PostgreSQL reads a table of one page without its index
+
+WRITER, PLACE = "U0CLEO0001", boards.Place(AT - 5 * MINUTE, "B1")
 
 FEW = 15  # thousands of SQLite's steps
 
@@ -229,6 +233,15 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
         lambda c: broadcasts.for_digest(c, HOME, "C0MARKETING", AT - DAY, AT + 100 * SECOND),
         "ix_broadcasts_held",
     ),
+    # --- Home
+    "what waits for somebody": (lambda c: boards.waiting(c, HOME, WRITER, None, 31), "ix_broadcasts_board"),
+    "the drafts among it": (lambda c: boards.waiting(c, HOME, WRITER, PLACE, 31), "ix_broadcasts_drafts"),
+    "what somebody asked for": (lambda c: boards.mine(c, HOME, WRITER, PLACE, 31), "ix_broadcasts_requester"),
+    "what goes out today": (lambda c: boards.planned(c, HOME, AT + DAY, PLACE, 31), "ix_broadcasts_planned"),
+    "what is not known": (lambda c: boards.unknown(c, HOME, PLACE, 31), "ix_broadcasts_board"),
+    "what recurs": (lambda c: boards.recurring(c, HOME, PLACE, 31), "ix_schedules_board"),
+    "whose Home to draw": (lambda c: homes.due(c, AT, 10), ""),
+    "a change for them": (lambda c: homes.stir(c, HOME, AT), ""),
     # --- callbacks
     "a callback's token": (lambda c: dispatch_by_token(c, "encom", "no such token"), ""),
     "whose ids these are": (

@@ -19,6 +19,7 @@ from bot.slack.blocks.answers import drawn
 from bot.slack.blocks.card_buttons import BUTTONS, plain_button
 from bot.slack.blocks.card_facts import BADGES, excerpt
 from bot.slack.blocks.mrkdwn import Block, Post, context, lines, plain, quote, section, shortened, when
+from bot.slack.blocks.settings_form import OPEN as SETTINGS
 from bot.storage.boards import Place
 
 VIEW_BLOCKS = 100  # in a view, Slack's limit
@@ -52,17 +53,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """What one person's Home shows. `notices`: what keeps broadcasts from going; `of_admin`: only admins have it."""
+    """What one person's Home shows. `notices`: what keeps broadcasts from going; `of_admin`: None for anybody else."""
 
     parts: Sequence[Part]
     first_visit: bool
     notices: Sequence[str] = ()
-    of_admin: Sequence[str] = ()
+    of_admin: Sequence[str] | None = None
 
 
 def draw_home(contents: Contents, words: Translator) -> list[Block]:
     """Return the blocks of a Home."""
-    blocks = [section(words("*I send broadcasts, each once, and only once somebody else has agreed.*")), _main(words)]
+    blocks = [section(words("*I send broadcasts, each once, and only once somebody else has agreed.*"))]
+    blocks.append(_main(words, admin=contents.of_admin is not None))
     if contents.first_visit:
         blocks.append(section("\n".join(words(step) for step in STEPS)))
     blocks += lines(contents.notices, words).blocks if contents.notices else []
@@ -78,14 +80,21 @@ def closed(words: Translator) -> list[Block]:
     return [section(words("Only full members of this workspace can use this bot."))]
 
 
+def doubtful(words: Translator) -> list[Block]:
+    """Return the Home of somebody of whom Slack does not say whether they are a member."""
+    return [section(words("I cannot find out from Slack who may do this right now. Please try again in a minute."))]
+
+
 def unavailable(words: Translator) -> list[Block]:
     """Return what a Home shows if Slack refuses its blocks."""
     return [section(words("I cannot show this right now. Type `/broadcast list`."))]
 
 
-def _main(words: Translator) -> Block:
+def _main(words: Translator, *, admin: bool) -> Block:
     write = {**_plain(WRITE, words("Write one"), "home"), "style": "primary"}
-    return {"type": "actions", "block_id": "home", "elements": [write, _plain(HELP, words("Help"), "home")]}
+    elements = [write, _plain(HELP, words("Help"), "home")]
+    elements += [_plain(SETTINGS, words("Settings"), "home")] if admin else []
+    return {"type": "actions", "block_id": "home", "elements": elements}
 
 
 def _plain(action_id: str, label: str, value: str) -> dict[str, Any]:
