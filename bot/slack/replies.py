@@ -47,6 +47,7 @@ class Command:
     trigger: str
     words: Translator
     line: str = ""
+    also: bool = False  # whether to do it although the same is there
 
 
 #: A subcommand: its usage, and the function that answers it.

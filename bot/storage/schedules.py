@@ -134,6 +134,21 @@ def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedul
     return schedule
 
 
+def same(connection: Connection, like: Schedule) -> list[Schedule]:
+    """Those that have not ended and say the same at the same times: to the same audience, or in the same channel."""
+    here = and_(schedules.c.workspace == like.workspace, LIVING, schedules.c.kind == like.kind)
+    alike = and_(schedules.c.text == like.text, schedules.c.zone == like.zone, schedules.c.id != like.id)
+    if like.kind is Kind.REMINDER:
+        alike = and_(alike, schedules.c.channel == like.channel)
+    some = select(schedules).where(here, alike, understood(connection)).order_by(schedules.c.created_at).limit(20)
+    return [one for one in read_schedules(connection, some) if _says_the_same(one, like)]
+
+
+def _says_the_same(one: Schedule, like: Schedule) -> bool:
+    when, to = (one.rule or one.next_local), one.options.get("audience")
+    return (when, to) == (like.rule or like.next_local, like.options.get("audience"))
+
+
 def find(connection: Connection, workspace: str, id: str, *, lock: bool = False) -> Schedule:
     """Return the schedule as it stands. `lock` holds its row until the transaction ends.
 

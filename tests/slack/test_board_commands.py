@@ -80,6 +80,34 @@ async def test_pages_hold_each_schedule_once(sandbox: Sandbox, bot: Bot) -> None
 
 
 @pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ('remind "every monday 9:00" Factures', Kind.REMINDER),
+        ('every "every monday 9:00" clients marketing Soldes', Kind.BROADCAST),
+    ],
+)
+async def test_the_same_again_is_asked_about_before_it_is_kept(
+    sandbox: Sandbox, bot: Bot, line: str, kind: Kind
+) -> None:
+    await ask(sandbox, line, user=ANA)
+    told = await ask(sandbox, line)
+    assert f"The same is there already, from <@{ANA}>" in told
+    assert [one.owner for one in await known(bot, kind)] == [ANA]
+    await sandbox.acting.click(CLEO, HERE, sandbox.acting.ephemerals(CLEO)[-1]["ts"], "broadcast.keep_both.yes")
+    assert sorted(one.owner for one in await known(bot, kind)) == [ANA, CLEO]
+    await sandbox.until(lambda: "The same is there" not in answer(sandbox, CLEO))
+
+
+async def test_another_text_time_or_channel_is_not_the_same_and_also_keeps_both(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, 'remind "every monday 9:00" Factures', user=ANA)
+    for line in ('remind "every monday 9:01" Factures', 'remind "every monday 9:00" Facture'):
+        assert "The same" not in await ask(sandbox, line)
+    assert "The same" in await ask(sandbox, 'remind "every monday 9:00" Factures')
+    assert "The same" not in await ask(sandbox, 'remind "every monday 9:00" also=yes Factures')
+    assert len(await known(bot)) == 4
+
+
+@pytest.mark.parametrize(
     "value",
     [
         *("", "null", "[]", "{}", '["broadcast"]', '["x", null, null]', '["broadcast", [1], null]', "[" * 100_000),

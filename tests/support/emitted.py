@@ -22,7 +22,7 @@ from bot.domain.slots import LONGEST, slots_of
 from bot.slack import replies
 from bot.slack.blocks import answers, break_glass, forms, recurring, refusals, template_answers, template_forms
 from bot.slack.blocks.audit import AuditPage, audit_page
-from bot.slack.blocks.boards import STEPS, BoardPage, board
+from bot.slack.blocks.boards import STEPS, BoardPage, already_there, board
 from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.form_values import Choice
@@ -529,6 +529,7 @@ RECURRING: dict[str, Draw] = {
         ),
         words,
     ),
+    "the same is there": lambda text, words: already_there(scheduled(text), text[:2100], words),
     "an empty board": lambda text, words: board(BoardPage(Kind.BROADCAST, []), words),
     **{
         f"still on its way, {state}": (

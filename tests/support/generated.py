@@ -132,6 +132,7 @@ OF_PAGES = {
     "shown.x": "BZZZZZZZ",
     **dict.fromkeys(("board.next", "board.first"), '["broadcast", null, null]'),
     **{f"board.{step}": f'["broadcast", null, ["{step}", "BZZZZZZZ", 1]]' for step in ("pause", "resume", "stop")},
+    "keep_both.yes": 'remind "every monday 9:00" Hello',
     **dict.fromkeys(("audit.next", "audit.first", "audit_csv"), '["", null]'),
 }
 #: Every subcommand.

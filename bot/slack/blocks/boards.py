@@ -8,13 +8,15 @@ from typing import Any
 
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import ScheduleAction, ScheduleState
+from bot.domain.people import mentions
 from bot.domain.schedule import Kind, Occurrence, Schedule
 from bot.slack.blocks.answers import drawn
 from bot.slack.blocks.listing import pages
 from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, plain, quote, section, shortened, when
 from bot.slack.blocks.recurring import line
 
-BOARD = "broadcast.board"
+BOARD, KEEP_BOTH = "broadcast.board", "broadcast.keep_both"
+VALUE = 2000  # characters of a button's value
 #: The buttons of a schedule: label and style. One that is paused can be resumed, and the reverse undoes each.
 STEPS: Mapping[ScheduleAction, tuple[str, str | None]] = {
     ScheduleAction.PAUSE: ("Pause", None),
@@ -58,6 +60,18 @@ def board(page: BoardPage, words: Translator) -> Post:
         told += asleep
         blocks.append(section("\n".join([f"*{words('Snoozed')}*", *asleep])))
     return Post(shortened("\n".join(told), ANSWER), [*blocks, *turns])
+
+
+def already_there(same: Schedule, command: str, words: Translator) -> Post:
+    """Ask whether to keep both. `command`: what was typed, which the button does if it can hold it."""
+    has = words("The same is there already, from {who}:", who=mentions([same.owner]))
+    told = f"{has}\n{line(same, words)}"
+    if len(command) > VALUE:
+        told += "\n" + words("To keep both, put `also=yes` before the text.")
+        return Post(told, [section(told)])
+    told += "\n" + words("Nothing was kept. Do you want both?")
+    button = {"type": "button", "action_id": f"{KEEP_BOTH}.yes", "text": plain(words("Keep both")), "value": command}
+    return Post(told, [section(told), {"type": "actions", "elements": [button]}])
 
 
 def _buttons(row: Schedule, page: BoardPage, words: Translator) -> list[Block]:

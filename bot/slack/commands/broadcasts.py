@@ -17,7 +17,7 @@ from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Action, Hold, State
 from bot.domain.people import Person
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
-from bot.slack.blocks.boards import BOARD
+from bot.slack.blocks.boards import BOARD, KEEP_BOTH
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.client import UNREACHABLE, error_name, is_late
 from bot.slack.commands import parse
@@ -75,6 +75,7 @@ class BroadcastCommands:
         self.redrawn: dict[str, Redraw] = {
             "broadcast.list": self.lists.turned,
             BOARD: self.boards.turned,
+            KEEP_BOTH: recurring.keep_both,
             SHOWN: self.shown.again,
         }
         self.table: dict[str, Subcommand] = {

@@ -20,7 +20,7 @@ from bot.domain.people import Person
 from bot.domain.schedule import Kind, Schedule, micros_of
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
-from bot.slack.blocks import answers, forms, mrkdwn, recurring
+from bot.slack.blocks import answers, boards, forms, mrkdwn, recurring
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.directory import People
@@ -28,12 +28,13 @@ from bot.slack.interaction import Body, Interaction, message_of
 from bot.slack.opened_forms import OpenedForms
 from bot.slack.payload import counted
 from bot.slack.replies import Command, Subcommand, describe_hours, must_leave_nothing_behind, with_late
-from bot.storage import keys, occurrences
+from bot.storage import keys, occurrences, schedules
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
 from bot.when.refusals import NotATime
 from bot.workflow import checks
 from bot.workflow.approval_rules import people_in
+from bot.workflow.questions import TWIN_WINDOW
 from providers.base import Purpose
 
 CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
@@ -64,7 +65,8 @@ class Recurring:
     async def every(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Ask to send a text regularly. Each one gets a card and an approval."""
         when, rest = parse.quoted(slack_text.decode_slack(asked.text))
-        parts = parse.read_send(rest, EVERY)
+        parts = parse.read_send(rest, (*EVERY, "also"))
+        asked = replace(asked, also=asked.also or _yes(parts.options, "also"))
         if not when or not parts.audience:
             return self._usage("every", asked)
         if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
@@ -84,7 +86,8 @@ class Recurring:
         """Remind a channel of something, once or regularly."""
         when, rest = parse.quoted(asked.text)
         channel, rest = _channel(rest, asked.channel)
-        parts = parse.read_options(rest, REMIND)
+        parts = parse.read_options(rest, (*REMIND, "also"))
+        asked = replace(asked, also=asked.also or _yes(parts.options, "also"))
         raw, parts = parts.text, _decoded(parts)
         if not when or not (parts.text or parts.options.get("digest")):
             return self._usage("remind", asked)
@@ -138,12 +141,36 @@ class Recurring:
             raise InvalidRequest(FieldError("channel", _fix(wanted, place.fix)))
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         planned, first = await self.reminders.plan(wanted, key, asked.person)
+        if (same := await self._same(planned, asked)) is not None:
+            verb = "every" if planned.kind is Kind.BROADCAST else "remind"
+            return boards.already_there(same, f"{verb} {asked.text}", asked.words)
         stuck = await self.reminders.workflow.approvers.why_stuck(first) if first else None
         if stuck is not None:
             raise InvalidRequest(FieldError("channel", stuck))
         hours = describe_hours(self.audiences, first, asked.words) if first else None
         schedule = await self.reminders.keep(planned)
         return recurring.asked(schedule, recurring.upcoming(schedule, SHOWN), asked.words, hours)
+
+    async def _same(self, planned: Schedule, asked: Command) -> Schedule | None:
+        """Return one that says the same, if the person may see it and has not said that both are wanted.
+
+        Their own of a moment ago is none: then the command was repeated.
+        """
+        if asked.also:
+            return None
+        found = await self.reminders.database.read(lambda c: schedules.same(c, planned))
+        since, owner = planned.created_at - TWIN_WINDOW, planned.owner
+        others = [one for one in found if one.owner != owner or one.created_at < since]
+        return next(iter(await self.seen_by(asked.person, others)), None) if others else None
+
+    async def keep_both(self, value: str, done: Interaction) -> Post:
+        """Do what was asked for although the same is there. Raises what the command raises."""
+        verb, rest = parse.first_word(value)
+        if verb not in ("every", "remind"):
+            raise NotAllowed("I no longer know this button. Please look at the newest card.")
+        line = slack_text.decode_slack(f"/broadcast {value}")
+        asked = Command(done.person, done.channel, rest, done.trigger, done.words, line, also=True)
+        return await self.table[verb][1](asked, done.client) or Post("—")
 
     def _until(self, until: str | None, zone: str) -> Micros | None:
         """A day alone means its end. Raises InvalidRequest."""
