@@ -90,7 +90,6 @@ export class Composer {
       el("b", {}, one.label), el("small", {}, one.hint))));
     const exact = found.some((one) => one.insert?.trim() === this.area.value);
     this.choose(found.length && !exact ? 0 : -1);
-    this.area.setAttribute("aria-expanded", String(Boolean(found.length)));
   }
 
   choose(index) {

@@ -1,6 +1,6 @@
 // Forms and questions, as dialogs of the browser: it keeps the focus inside, and what lies under them inert.
 import { draw } from "/static/blocks.js";
-import { $, el, icon, lower, raise } from "/static/parts.js";
+import { $, el, icon, locate, lower, raise } from "/static/parts.js";
 import { ask, at } from "/static/wire.js";
 
 function dialog(close, attributes, ...children) {
@@ -75,20 +75,24 @@ export class Forms {
     return found;
   }
 
-  // Where somebody types, so that a form that is drawn again does not take the cursor away.
+  // Where somebody types or what they pressed, so that a form that is drawn again does not take the focus away.
   cursor() {
     const focused = document.activeElement, box = focused?.closest?.("dialog .field");
-    if (!box) return () => false;
-    const { key, control: { selectionStart, selectionEnd } } = box;
-    const nth = [...box.querySelectorAll("input, select, textarea")].indexOf(focused);
+    const again = box ? this.sameField(box, focused) : this.node?.contains(focused) ? locate(focused) : () => null;
+    const { selectionStart, selectionEnd } = focused ?? {};
     return () => {
-      const again = this.fields().find((other) => other.key === key);
-      const control = again?.querySelectorAll("input, select, textarea")[nth];
+      const control = again();
       if (!control) return false;
       control.focus();
-      if (selectionStart !== undefined && selectionStart !== null) control.setSelectionRange?.(selectionStart, selectionEnd);
+      if (box && selectionStart !== undefined && selectionStart !== null) control.setSelectionRange?.(selectionStart, selectionEnd);
       return true;
     };
+  }
+
+  sameField(box, focused) {
+    const controls = "input, select, textarea";
+    const nth = [...box.querySelectorAll(controls)].indexOf(focused);
+    return () => this.fields().find((other) => other.key === box.key)?.querySelectorAll(controls)[nth];
   }
 
   draw(errors = null) {

@@ -321,7 +321,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "F6") return;
   event.preventDefault();
   const parts = PARTS.map($).filter((node) => node?.offsetParent && !node.closest("[inert]"));
-  const at = parts.findIndex((node) => node === document.activeElement || node.closest("nav, .scroll, form")?.contains(document.activeElement));
+  const at = parts.findIndex((node) => node === document.activeElement || node.closest(".scroll, form")?.contains(document.activeElement));
   parts.at((at + (event.shiftKey ? -1 : 1)) % parts.length)?.focus();
 });
 

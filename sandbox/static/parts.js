@@ -66,11 +66,12 @@ const MARKS = ["data-action-id", "data-react", "data-reaction", "data-testid", "
 
 /** How to find this control again, even if its message was drawn anew meanwhile. */
 export function locate(node) {
-  const list = node?.closest?.(".feed")?.id;
+  const list = node?.closest?.(".feed")?.id, form = node?.closest?.("dialog");
   const ts = node?.closest?.("[data-ts]")?.dataset.ts;
   const mark = MARKS.filter((name) => node?.hasAttribute?.(name)).map((name) => `[${name}="${CSS.escape(node.getAttribute(name))}"]`)[0];
   return () => {
     if (node?.isConnected) return node;
+    if (form) return (mark && form.querySelector(mark)) || null;
     const row = list && ts && $(`#${list} [data-ts="${ts}"]`);
     return row ? (mark && row.querySelector(mark)) || row : null;
   };

@@ -332,6 +332,25 @@ async def test_errors_are_tied_to_their_fields_in_the_language_of_the_form(
     assert await wrong.evaluate("node => node === document.activeElement")
 
 
+async def test_a_button_of_a_form_keeps_the_focus_when_the_form_is_drawn_again(
+    browser: Browser, sandbox: Sandbox, bot: Bot
+) -> None:
+    page = await open_page(browser, sandbox, "U0DAN")
+    await write(page, "/broadcast")
+    modal = page.get_by_test_id("modal")
+    await modal.get_by_label("Audience").fill("news")
+    await modal.get_by_role("option", name="newsletter").click()
+    await modal.get_by_label("Text").press_sequentially("Soldes demain")
+    test = modal.locator("[data-action-id='broadcast.test']")
+    await test.wait_for()
+    await modal.get_by_text("Soldes demain STOP").wait_for()
+    await test.focus()
+    await page.keyboard.press("Enter")
+    await modal.get_by_text("goes to").first.wait_for()
+    assert await test.evaluate("node => node === document.activeElement")
+    assert await modal.get_by_label("Text").input_value() == "Soldes demain"
+
+
 async def test_escape_closes_the_topmost_and_the_focus_goes_back(browser: Browser, sandbox: Sandbox, bot: Bot) -> None:
     await sandbox.acting.command("U0CLEO", HERE, LINE)
     posted = await card(sandbox)
