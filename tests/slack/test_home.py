@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import update
@@ -218,7 +220,33 @@ def test_whatever_it_holds_slack_takes_it(number: int) -> None:
     rows = [dataclasses.replace(row, id=f"B{i:07}") for i in range(number)]
     parts = [Part(name, rows, 3, Place(AT, "B1234567")) for name in SECTIONS]
     lines = ["⚠️ " + "x" * 400] * number
-    for words in map(translator_for, LANGUAGES):
-        blocks = draw_home(Contents(parts, True, lines, lines), words)
+    for language in LANGUAGES:
+        blocks = draw_home(Contents(parts, True, lines, lines), translator_for(language))
+        titles = {block["text"]["text"] for block in blocks if block["type"] == "header"}
+        assert (titles <= {*SECTIONS.values(), "For admins"}) is (language == "en")
+        assert language == "en" or not titles & {*SECTIONS.values()}
         check_home({"type": "home", "blocks": blocks})
         assert "<!channel>" not in json.dumps(blocks)
+
+
+@pytest.mark.long
+async def test_whoever_may_settle_what_is_not_known_does_so_from_home(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, f"send clients marketing {SECRET}", user=DAN)
+    await change(bot, state="unknown", expires_at=None)
+    view, value = await look(sandbox, ANA)
+    assert await sandbox.acting.home.press(ANA, "broadcast.mark_not_sent", value, view=view)
+    await until(lambda: "broadcast.mark_not_sent" not in read(sandbox.acting.views(ANA)[-1]))
+    row = await bot.database.read(lambda c: broadcasts.find(c, "T0BELL", value[:8]))
+    assert row.state is State.FAILED
+    assert "Nothing waits for you." in read(await opened(sandbox, ANA))
+
+
+@pytest.mark.long
+async def test_what_goes_out_today_is_there_and_tomorrow_is_not(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, f"send clients marketing {SECRET}", user=DAN)
+    zone, now = ZoneInfo(sandbox.world.people[CLEO].tz), datetime.now(UTC)
+    for days, due in ((0, now + timedelta(seconds=90)), (1, now + timedelta(days=1))):
+        await change(bot, state="scheduled", due=int(due.timestamp()) * SECOND, start_at=None, expires_at=None)
+        same_day = due.astimezone(zone).date() == now.astimezone(zone).date()
+        assert same_day or days == 1 or now.astimezone(zone).hour == 23
+        assert ("Going out today" in read(await opened(sandbox, CLEO))) is same_day

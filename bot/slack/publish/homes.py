@@ -26,7 +26,7 @@ from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 10  # Homes that one pass draws, so that the next cards need not wait long
+AT_ONCE = 3  # Homes that one pass draws, so that the next cards need not wait long
 PUBLISHES, PUBLISHES_AGAIN = 20, 15  # so many `views.publish` calls per so many seconds: below the 100 a minute
 KEPT = 7 * 24 * 3600 * SECOND  # since somebody opened it, for as long as it is drawn anew
 REFRESH = 900 * SECOND  # for what changes without a row: a new day, an approver who is away
