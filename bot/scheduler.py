@@ -7,9 +7,12 @@ per bell does the work, never twice at a time.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -22,6 +25,7 @@ from bot.storage.database import CommitUncertain, DatabaseBusy
 
 log = structlog.get_logger(__name__)
 
+LONGEST_PAUSE = 5.0  # seconds to which a pace may stretch the time between two looks
 GATHER = 0.03  # seconds in which wakes become one ring, so that an answer that somebody waits for leaves first
 
 
@@ -181,6 +185,7 @@ class Scheduler:
     """Rings the bells. It holds no work: what is due is in the rows, so a restart loses nothing."""
 
     on_tick: OnTick = staticmethod(lambda tick, seconds, *, failed: None)
+    pace: Callable[[], float] = staticmethod(lambda: 1.0)  # by how much the looks are further apart
 
     def __init__(self, *bells: PeriodicTask, lanes: Sequence[Lanes] = ()) -> None:
         self.bells, self.lanes = bells, lanes
@@ -190,12 +195,19 @@ class Scheduler:
     def start(self) -> None:
         for bell in self.bells:
             # A late tick still runs; several that piled up become one.
-            self._clock.add_job(
-                bell.ring, "interval", seconds=bell.seconds, misfire_grace_time=None, coalesce=True, id=bell.name
-            )
+            first = datetime.now(UTC) + timedelta(seconds=bell.seconds * random.random())
+            every: dict[str, Any] = {"seconds": bell.seconds, "next_run_time": first}
+            ring = partial(self._ring, bell)
+            self._clock.add_job(ring, "interval", misfire_grace_time=None, coalesce=True, id=bell.name, **every)
             self._tasks.append(asyncio.create_task(bell.listen(self.on_tick), name=f"bell {bell.name}"))
             bell.rung.set()
         self._clock.start()
+
+    async def _ring(self, bell: PeriodicTask) -> None:
+        """Ring it, unless there are so many schedulers that each looks less often. A wake is never put off."""
+        pause = max(bell.seconds, min(bell.seconds * self.pace(), LONGEST_PAUSE))
+        if pause == bell.seconds or bell.age > pause - bell.seconds / 2:
+            await bell.ring()
 
     @property
     def started(self) -> bool:

@@ -6,12 +6,13 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import structlog
 from slack_bolt.authorization import AuthorizeResult
 
 from bot.adapters import all_placeholders
-from bot.config.own_settings import Unsuitable
+from bot.config.own_settings import RESET, Unsuitable
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings
 from bot.core import build_core
@@ -41,7 +42,6 @@ log = structlog.get_logger(__name__)
 
 POSTING_TIMEOUT = 15
 Begin = Callable[[Scheduler], None]  # called with the ticks of a workspace before they begin
-RESET = "`bellcrier config reset {id}` takes it back."
 Tell = Callable[[str, tuple[str, ...]], None]
 
 
@@ -248,9 +248,15 @@ class Successors:
             await asyncio.wait(list(self._under_way.values()))
 
 
+@cache
+def tls() -> ssl.SSLContext:
+    """Return what all clients share: reading the certificates takes 20 ms, and some memory, each time."""
+    return ssl.create_default_context()
+
+
 def slack_client(settings: Settings, timeout: int, on_call: OnCall) -> SlackClient:
     """Return a client without a token, which retries nothing. `on_call` is told of its calls."""
-    context = ssl.create_default_context() if settings.slack_api_url.startswith("https") else None
+    context = tls() if settings.slack_api_url.startswith("https") else None
     client = SlackClient(base_url=settings.slack_api_url, timeout=timeout, ssl=context, retry_handlers=[])
     client.on_call = on_call
     return client

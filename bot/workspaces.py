@@ -13,7 +13,7 @@ import structlog
 from slack_bolt.authorization import AuthorizeResult
 
 from bot.config.accounts import Account
-from bot.config.own_settings import Unsuitable, with_values
+from bot.config.own_settings import RESET, Unsuitable, with_values
 from bot.config.runtime import Runtime
 from bot.config.workspaces import accounts_with_others, is_for_many, must_fit, settings_for
 from bot.domain.clock import SECOND, Micros, steady
@@ -29,9 +29,10 @@ from bot.storage import cards
 from bot.storage.database import Database
 from bot.storage.own_settings import OwnSettings, all_own_settings, own_settings_of
 from bot.storage.scoped import WorkspaceDatabase
-from bot.workspace import POSTING_TIMEOUT, RESET, Begin, Successors, Workspace, slack_client
+from bot.workspace import POSTING_TIMEOUT, Begin, Successors, Workspace, slack_client
 
 NOTICED_AT_ONCE = 8  # workspaces whose Slack is asked side by side
+FEW, SLOWEST = 5, 8.0  # workspaces that look as often as one does; by how much the looks are further apart at most
 JOINING = 0.4  # of the usual patience: what is asked for needs the rest of the time that Slack leaves
 
 REMOVED = "Slack says that the bot was uninstalled, or that its token was taken back"
@@ -295,8 +296,13 @@ class InstalledWorkspaces(Workspaces):
         served.use_token(installation.token)
         served.introduce(installation.authorized())
         if made is not None:
+            made.scheduler.pace = self._pace
             self.served[id] = made
             self.successors.begin(old, made, self._begin, lambda: self.served.get(id) is made)
+
+    def _pace(self) -> float:
+        """Of many, each looks less often by itself: who changes something wakes what has work anyway."""
+        return min(max(len(self.served) / FEW, 1.0), SLOWEST)
 
     async def _end(self, id: str) -> None:
         """Nothing of it is answered any more. Its sends in flight have their time, and then its ticks stop."""

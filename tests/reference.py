@@ -37,6 +37,9 @@ FINDINGS = {
     "files": "that nobody else on the machine can read the settings, the database, its key and the backups",
     "database": "that it can be opened, is sound and has this version's schema",
     "database.notifications": "that processes hear of each other at once, with PostgreSQL",
+    "set_in_slack": "what admins changed in Slack, which stands in place of the file's",
+    "NAME: workspaces": "of a workspace that has installed the bot: that the settings give it something. What is asked "
+    "at Slack has the id of each workspace before its own, such as `T0ABCDEF: slack.token`",
     "slack.token": "that Slack takes the bot token",
     "slack.app_token": "that Slack takes the app-level token",
     "slack.signing_secret": "that it has the shape of one",

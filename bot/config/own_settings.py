@@ -21,6 +21,8 @@ OF_WORKSPACE = ("locale", "asks_per_hour")
 #: The names of all, as docs and the audit write them.
 EDITABLE = (*(f"approval.{name}" for name in OF_APPROVAL), *OF_WORKSPACE)
 
+RESET = "`bellcrier config reset {id}` takes it back."
+
 Values = Mapping[str, Any]  # by these names, as JSON has them
 
 

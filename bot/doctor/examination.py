@@ -15,6 +15,7 @@ from bot.doctor.machine import check_database, check_files
 from bot.doctor.rules import check_policies, check_settings
 from bot.doctor.vendors import check_accounts, check_callbacks
 from bot.doctor.workspace import check_slack
+from bot.doctor.workspaces import check_workspaces, with_own
 from bot.domain.clock import now
 from bot.slack.client import SlackClient
 from bot.slack.directory import People
@@ -58,7 +59,9 @@ async def examine(settings: Settings, files: Iterable[Path] = (), wrong: Sequenc
     people = People(client, settings.timezone) if client is not None else None
     setup = Setup(settings, policies, accounts, client, people, database, key, tuple(files))
     try:
-        return [*(findings or [Finding("settings", "ok", "The settings can be read.")]), *await check_all(setup)]
+        setup, said = await with_own(setup)
+        found = [*said, *await check_all(setup), *await all_of(check_workspaces, setup)]
+        return [*(findings or [Finding("settings", "ok", "The settings can be read.")]), *found]
     finally:
         for account in accounts.values():
             await account.aclose()

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from bot.app import Bot
+from bot.doctor.examination import examine
 from bot.storage import tables
-from bot.storage.own_settings import own_settings_of
+from bot.storage.own_settings import OwnSettings, keep_own_settings, own_settings_of
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, free_port, new_postgres
@@ -188,3 +189,35 @@ async def test_both_replicas_follow_and_the_other_workspace_does_not(postgres: A
 
 def language(code: str) -> Json:
     return {"selected_option": {"value": code, "text": {"type": "plain_text", "text": code}}}
+
+
+@pytest.mark.long
+async def test_doctor_names_what_comes_from_the_database(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, **ADMINS)
+    form = await opened(sandbox)
+    assert await sandbox.acting.submit(ANA, form["id"], values(form, approval__undo="7s")) == {}
+    await in_force(bot, 1)
+    found = {one.id: one for one in await examine(bot.settings)}
+    assert "approval.undo" in found["set_in_slack"].cause
+    assert found["set_in_slack"].level == "ok"
+    bad = OwnSettings(workspace=OURS, settings={"approval.quorum": 0}, version=1, changed_by=ANA, changed_at=1)
+    await bot.database.write(lambda c: keep_own_settings(c, bad))
+    found = {one.id: one for one in await examine(bot.settings)}
+    assert found["set_in_slack"].level == "error"
+    assert "config reset T0BELL" in found["set_in_slack"].fix
+    await bot.workspaces.refresh()
+    assert bot.home.settings.approval.undo.total_seconds() == 7  # nothing works with the file alone in its place
+
+
+@pytest.mark.long
+async def test_doctor_looks_at_each_of_many_workspaces(bot_port: int, tmp_path: Path) -> None:
+    async with two(bot_port) as (home, _):
+        own = {"accounts": ["encom"], "admins": ["U0NOBODY"]}
+        async with bot_for(home, bot_port, tmp_path, workspaces={OURS: {"accounts": ["encom"]}, OTHER: own}) as bot:
+            for workspace in (OURS, OTHER):
+                await install(bot_port, workspace)
+            await serves(bot, OURS, OTHER)
+            found = {one.id: one.level for one in await examine(bot.settings)}
+            assert (found[f"{OURS}: slack.token"], found[f"{OTHER}: slack.token"]) == ("ok", "ok")
+            assert found[f"{OTHER}: admins"] == "error"
+            assert found.get(f"{OURS}: admins", "ok") == "ok"
