@@ -42,6 +42,7 @@ const approved = (seen) => seen.asked && !seen.can("approve") && (seen.can("stop
 const line = (text) => `/broadcast send clients marketing ${text}`;
 const write = (text) => ({ label: "Be Cleo, and write it", press: () => compose(line(text)) });
 const weather = (kind, label) => ({ label, press: () => act("weather", { vendor: "encom", kind }) });
+const start = { label: "Start it again", press: () => act("bot", { do: "start" }) };
 const ben = () => (me() === BEN ? [] : [{ label: "Be Ben", press: () => become(BEN) }]);
 
 const STEPS = [
@@ -65,12 +66,20 @@ const STEPS = [
     help: (now) => (now.two.times ? [{ label: "Try again", press: () => keep({ step: 6, two: fresh().two }) }] : [{ label: "Kill the bot", press: () => act("bot", { do: "kill" }), danger: true }]),
     done: (now) => now.stage.bot.pid === null && now.two.times === 0 },
   { say: () => "Its process is gone, in the middle of its work. Press *Start it again*.",
-    help: () => [{ label: "Start it again", press: () => act("bot", { do: "start" }) }], done: (now) => now.stage.bot.state === "running" },
+    help: () => [start], done: (now) => now.stage.bot.state === "running" },
   { say: (now) => (now.two.can("send_now") ? "It was dead for long, so the broadcast is held: nothing goes out late by surprise. Press *Send now* on its card." : "It goes on from its database. Watch the ledger."),
     help: () => [], done: (now) => now.two.times > 0 },
   { say: (now) => `${[now.one.told, now.two.told].filter(Boolean).map(rang).join(" ")} That is the promise: never twice, and never “failed” when it does not know.`,
     help: () => [{ label: "Close", press: () => keep({ open: false, step: 0, ended: true }) }], done: () => false },
 ];
+
+/** What stands in for every step that needs a bot, while it is dead. */
+const DEAD = {
+  say: (now) => (now.stage.bot.state === "starting" ? "The bot starts…" : "The bot is dead, and takes no part. Press *Start it again*."),
+  help: (now) => (now.stage.bot.state === "starting" ? [] : [start]),
+};
+const WITHOUT_BOT = [0, 5, 8, 9, STEPS.length - 1];
+const stepOf = (now) => (now.stage.bot.state !== "running" && !WITHOUT_BOT.includes(tour.step) ? DEAD : STEPS[tour.step]);
 
 // --- doing it for you ----------------------------------------------------------------------------------------------------
 
@@ -138,6 +147,7 @@ async function notice(stage) {
 }
 
 async function step() {
+  entry.hidden = Boolean(tour?.open);
   entry.textContent = tour?.step ? "Resume the tour" : "Take the tour";
   if (!tour?.open) { offer(); return; }
   const now = await look(latest);
@@ -161,7 +171,7 @@ function offer() {
 let shown = "";
 
 function draw(now, moved) {
-  const { say, help } = STEPS[tour.step];
+  const { say, help } = stepOf(now);
   const text = say(now);
   const all = [tour.step, me(), text].join(" ");
   if (shown === all && !box.hidden) return;
@@ -183,6 +193,7 @@ function draw(now, moved) {
 function leave() {
   keep({ open: false });
   box.hidden = true;
+  entry.hidden = false;
   entry.focus();
   notice(latest);
 }
