@@ -193,6 +193,8 @@ class Buttons:
             await self.settings.pressed(done)
         elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
             return await self.templates.pressed(action, done)
+        elif action.get("action_id") == f"broadcast.{card_buttons.SHOW_IDS}":
+            return await self.redrawn["broadcast.ids"](str(action.get("value") or ""), done)
         elif (name := str(action.get("action_id"))).startswith(refusals.CORRECT):
             await self.corrections.open(name, str(action.get("value") or ""), done)
         else:

@@ -122,7 +122,7 @@ REACTIONS = ("white_check_mark", "+1", "+1::skin-tone-3", "thumbsup", "x", "-1",
 #: What a press may be about, by what its value names: a broadcast, a command to correct, a template.
 OF_BROADCASTS = (
     *("approve", "reject", "request_changes", "edit", "cancel", "stop", "send_now", "replan", "drop", "mark_sent"),
-    *("mark_not_sent", "follow_up", "more", "give_reason", "break_glass", "break_glass", "close_review"),
+    *("mark_not_sent", "follow_up", "more", "give_reason", "break_glass", "break_glass", "close_review", "show_ids"),
 )
 OF_COMMANDS = ("correct", "correct_test", "correct_kept")
 OF_TEMPLATES = ("approve_template", "withdraw_template")
@@ -134,6 +134,7 @@ OF_PAGES = {
     **{f"board.{step}": f'["broadcast", null, ["{step}", "BZZZZZZZ", 1]]' for step in ("pause", "resume", "stop")},
     "keep_both.yes": 'remind "every monday 9:00" Hello',
     **dict.fromkeys(("audit.next", "audit.first", "audit_csv"), '["", null]'),
+    **dict.fromkeys(("ids.next", "ids.first"), "BZZZZZZZ:1:200"),
 }
 #: Every subcommand.
 SUBCOMMANDS = (

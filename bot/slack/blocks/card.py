@@ -11,7 +11,7 @@ from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.domain.people import mentions
 from bot.slack.blocks.break_glass import review
-from bot.slack.blocks.card_buttons import buttons
+from bot.slack.blocks.card_buttons import FEW_IDS, buttons
 from bot.slack.blocks.card_facts import (
     BADGES,
     HOLDS,
@@ -46,7 +46,6 @@ from bot.workflow.deadlines import draft_end
 
 LOOK_AGAIN = 3600 * SECOND  # at the card of a held broadcast: what blocks it may come and go
 
-FEW_IDS = 3  # of the vendor's, on the card of what has ended; the thread and `show` have them all
 EXCERPT = 80  # characters of the text where one line shows it
 
 WAS_PAUSED = "sending was paused"

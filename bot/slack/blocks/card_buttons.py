@@ -36,6 +36,8 @@ AFTER_CANARY: Mapping[Action, str] = {Action.SEND_NOW: "Continue", Action.DROP: 
 #: What hides behind ⋯ while the card asks for an approval.
 IN_MENU = frozenset({Action.EDIT, Action.CANCEL, Action.REPLAN, Action.BREAK_GLASS})
 MENU = "broadcast.more"
+SHOW_IDS = "show_ids"
+FEW_IDS = 3  # of the vendor's, which a card shows anyway
 
 SHOWN_AGAIN = "shown:"  # begins the id of a card's buttons outside of the card
 
@@ -68,6 +70,8 @@ def buttons(broadcast: Broadcast, showing: CardContext, words: Translator) -> li
     if broadcast.state in FOLLOW_UPS and not broadcast.is_canary:
         again = words(FOLLOW_UPS[broadcast.state])
         elements.append(plain_button("follow_up", words("Ask to send it") if broadcast.test_of else again, broadcast))
+    if len(broadcast.ids) > FEW_IDS:
+        elements.append(plain_button(SHOW_IDS, words("Show ids"), broadcast))
     if broadcast.review_open:
         elements.append(plain_button(CLOSE, words("Close the review"), broadcast))
     if not elements:

@@ -26,6 +26,7 @@ from bot.slack.commands.listing import ListCommand
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.showing import ShowCommand, ShowingOf
 from bot.slack.directory import People
+from bot.slack.id_pages import IdPages
 from bot.slack.interaction import SHOWN, Redraw
 from bot.slack.links import Links
 from bot.slack.opened_forms import OpenedForms
@@ -73,6 +74,7 @@ class BroadcastCommands:
         self.shown = ShowCommand(workflow, clock, showing_of, self.links)
         #: The answers that a button draws anew in their place, by the button.
         self.redrawn: dict[str, Redraw] = {
+            "broadcast.ids": IdPages(workflow).turned,
             "broadcast.list": self.lists.turned,
             BOARD: self.boards.turned,
             KEEP_BOTH: recurring.keep_both,
