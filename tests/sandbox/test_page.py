@@ -150,6 +150,9 @@ async def test_new_messages_are_marked_for_the_one_who_has_not_read_them(browser
     await page.locator("[data-channel='C0CAMPAIGNS'].new").click()
     marked = page.locator(".row", has=page.get_by_test_id("new-line"))
     await marked.get_by_text("Not read yet").wait_for()
+    heard = page.get_by_role("log", name="New messages")  # a live region: a screen reader says what comes into it
+    sandbox.world.post(channel, {"user": "U0DAN", "text": "Said aloud"})
+    await heard.get_by_text("Dan Reyes: Said aloud").wait_for()
     assert await marked.count() == 1
     assert await page.locator("[data-channel].new").count() == 0
     assert await page.get_by_test_id("day").all_inner_texts() == ["Today"]
@@ -338,8 +341,10 @@ async def test_a_button_of_a_form_keeps_the_focus_when_the_form_is_drawn_again(
     page = await open_page(browser, sandbox, "U0DAN")
     await write(page, "/broadcast")
     modal = page.get_by_test_id("modal")
-    await modal.get_by_label("Audience").fill("news")
-    await modal.get_by_role("option", name="newsletter").click()
+    await modal.wait_for()
+    await page.keyboard.type("news")
+    await modal.get_by_role("option", name="newsletter").wait_for()
+    await press(page, "Enter")
     await modal.get_by_label("Text").press_sequentially("Soldes demain")
     test = modal.locator("[data-action-id='broadcast.test']")
     await test.wait_for()
