@@ -55,12 +55,13 @@ class WorkspaceSettings:
     async def change(self, person: Person, wanted: Mapping[str, Any], seen: int) -> tuple[str, ...]:
         """Store what differs from the file, and return the names of what has changed.
 
-        `wanted`: all that admins can change. `seen`: the version that the person saw. Raises NotAllowed,
+        `wanted`: what is not in it stays as it is. `seen`: the version that the person saw. Raises NotAllowed,
         InvalidRequest or DirectoryUnavailable.
         """
         await self._must_be_admin(person)
+        stored = await self.database.read(lambda c: own_settings_of(c, person.workspace))
         try:
-            settings = changed_values(self.file, wanted)
+            settings = changed_values(self.file, {**values_of(self.file), **stored.settings, **wanted})
             await self._must_work(person, with_values(self.file, settings))
         except Unsuitable as error:
             template = "This cannot be used. {reason}"

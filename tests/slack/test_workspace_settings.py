@@ -221,3 +221,13 @@ async def test_doctor_looks_at_each_of_many_workspaces(bot_port: int, tmp_path: 
             assert (found[f"{OURS}: slack.token"], found[f"{OTHER}: slack.token"]) == ("ok", "ok")
             assert found[f"{OTHER}: admins"] == "error"
             assert found.get(f"{OURS}: admins", "ok") == "ok"
+
+
+@pytest.mark.long
+async def test_rules_that_the_form_cannot_hold_stay_as_they_are(sandbox: Sandbox, start_bot: StartBot) -> None:
+    rules = [{"larger_than": 100_000 - one, "quorum": 2} for one in range(120)]
+    bot = await start_bot(sandbox, approval__rules=rules, **ADMINS)
+    form = await opened(sandbox)
+    assert "approval.rules" not in values(form)
+    assert await sandbox.acting.submit(ANA, form["id"], values(form, approval__undo="7s")) == {}
+    assert len((await in_force(bot, 1)).approval.rules) == 120

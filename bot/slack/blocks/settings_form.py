@@ -42,6 +42,8 @@ def _inputs(values: Mapping[str, Any], words: Translator) -> list[Block]:
     languages = [option(one, NAMES.get(one, one)) for one in LANGUAGES]
     language = {"type": "static_select", "options": languages}
     chosen = option(values["locale"], NAMES.get(values["locale"], values["locale"]))
+    written = _rules(values["approval.rules"])
+    fits = len(written) <= MOST  # else they stay as they are: cut short, they would ask for fewer approvals
     of_rules = words(
         "One rule a line, the first that matches counts: {example}",
         example="purpose=marketing larger_than=10000 quorum=2",
@@ -56,7 +58,11 @@ def _inputs(values: Mapping[str, Any], words: Translator) -> list[Block]:
             hint=words("Their ids, such as {example}.", example="S0APPROVERS"),
         ),
         input_block("approval.quorum", words("Approvals that marketing needs"), _number(values["approval.quorum"], 1)),
-        input_block("approval.rules", words("Rules"), _rules(values["approval.rules"]), optional=True, hint=of_rules),
+        *(
+            [input_block("approval.rules", words("Rules"), _line_of(written), optional=True, hint=of_rules)]
+            if fits
+            else []
+        ),
         input_block(
             "approval.channel",
             words("Channel for approvals"),
@@ -95,9 +101,12 @@ def _reactions(name: str, label: str, values: Mapping[str, Any]) -> Block:
     return input_block(name, label, _line(", ".join(values[name])), optional=True)
 
 
-def _rules(rules: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    written = "\n".join(" ".join(f"{name}={_word(value)}" for name, value in rule.items()) for rule in rules)
-    return prefilled({"type": "plain_text_input", "multiline": True, "max_length": MOST}, written[:MOST])
+def _rules(rules: Iterable[Mapping[str, Any]]) -> str:
+    return "\n".join(" ".join(f"{name}={_word(value)}" for name, value in rule.items()) for rule in rules)
+
+
+def _line_of(written: str) -> dict[str, Any]:
+    return prefilled({"type": "plain_text_input", "multiline": True, "max_length": MOST}, written)
 
 
 def _word(value: Any) -> str:
@@ -108,16 +117,20 @@ def _word(value: Any) -> str:
 
 
 def read_settings(view: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings by their names, as the file has them. Raises InvalidRequest."""
+    """Return the settings by their names, as the file has them, without rules that the form does not hold.
+
+    Raises InvalidRequest.
+    """
     values = part(part(view, "state"), "values")
     people = part(part(values, "approval.approvers"), "value").get("selected_users")
     named = [id for one in people if (id := id_in(one))] if isinstance(people, list) else []
     channel = part(part(values, "approval.channel"), "value").get("selected_conversation")
     language = part(part(part(values, "locale"), "value"), "selected_option").get("value")
+    rules = list(_read_rules(_entered(values, "approval.rules")))
     return {
+        **({"approval.rules": rules} if "approval.rules" in values else {}),
         "approval.approvers": [*named, *_words(values, GROUPS)],
         "approval.quorum": _counted(values, "approval.quorum"),
-        "approval.rules": list(_read_rules(_entered(values, "approval.rules"))),
         "approval.channel": id_in(channel),
         "approval.undo": _entered(values, "approval.undo").strip(),
         "approval.approve_reactions": _words(values, "approval.approve_reactions"),
