@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from sandbox.vendors.ledger import Accepted
 from sandbox.world import Channel, Json, World
 
 SOON = 0.2  # seconds after a change; several become one writing
+REST = 10  # times as long as the last writing took: a large workspace is written less often
 OF_WORLD: Mapping[str, Any] = MappingProxyType(
     {"channels": dict[str, Channel], "ephemerals": dict[str, list[Json]], "homes": dict[str, Json], "last_ts": int}
 )
@@ -29,6 +31,7 @@ class Keeping:
     def __init__(self, path: Path, world: World, vendors: Vendors, also: Callable[[], Json]) -> None:
         self.path, self.world, self.vendors, self.also = path, world, vendors, also
         self._soon: asyncio.TimerHandle | None = None
+        self._took = 0.0
         world.listeners.append(lambda kind, data, only: self.changed())
 
     @property
@@ -39,17 +42,18 @@ class Keeping:
     def changed(self) -> None:
         """Write it soon."""
         if self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(SOON, self.write)
+            self._soon = asyncio.get_running_loop().call_later(max(SOON, REST * self._took), self.write)
 
     def write(self) -> None:
         """Write it now: all of it, or nothing."""
         if self._soon is not None:
             self._soon.cancel()
-        self._soon = None
+        self._soon, began = None, time.monotonic()
         found = {name: _dumped(holder, kept) for name, (holder, kept) in self._parts.items()}
         beside = self.path.with_suffix(".new")
         beside.write_text(json.dumps({"also": self.also(), **found}), encoding="utf-8")
         os.replace(beside, self.path)
+        self._took = time.monotonic() - began
 
     def read(self) -> Json:
         """Put back what was kept, and return what the demo kept with it. Raises ValueError for a damaged file."""
