@@ -11,6 +11,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import State
 from bot.storage.notes import TO_AUDIT
+from bot.storage.sql import without_index
 from bot.storage.tables import audit, seals
 
 READ_AT_ONCE = 500  # rows that are in memory at a time
@@ -29,12 +30,12 @@ def page(
 
     `id`: what they are about; None: everything. `before`: the place of the last row of the page before.
     """
-    of = and_(seals.c.seq == audit.c.seq, seals.c.workspace == audit.c.workspace)
-    found = select(audit, seals.c.place, seals.c.hash).join(seals, of).where(audit.c.workspace == workspace)
+    found = select(audit, seals.c.place, seals.c.hash).join(seals, seals.c.seq == audit.c.seq)
     if id is not None:
-        found = found.where(audit.c.broadcast == id).order_by(audit.c.seq.desc())
+        found = found.where(audit.c.workspace == workspace, audit.c.broadcast == id).order_by(audit.c.seq.desc())
     else:
-        found = found.where(seals.c.workspace == workspace).order_by(seals.c.place.desc())
+        theirs = and_(seals.c.workspace == workspace, without_index(audit.c.workspace) == workspace)
+        found = found.where(theirs).order_by(seals.c.place.desc())
     if before is not None:
         found = found.where(seals.c.place < before)
     return connection.execute(found.limit(limit)).mappings().all()

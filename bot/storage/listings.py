@@ -14,11 +14,12 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import Hold, State
 from bot.domain.options import folded
-from bot.storage.broadcast_rows import SCHEDULED, SHOWN, in_states, read_broadcasts, understood
+from bot.storage.broadcast_rows import SCHEDULED, in_states, read_broadcasts, understood
+from bot.storage.cards import card_of
 from bot.storage.tables import LIVING, broadcasts
 from providers.base import AudienceKind
 
-SEARCHED = 500  # texts that one page looks through
+SEARCHED = 250  # texts that one page looks through
 
 rows = broadcasts.c
 
@@ -78,9 +79,9 @@ class Listing:
     def parts(self) -> list[Part]:
         """Return what is asked for, each part in the words of the index that finds it in its order.
 
-        Nobody sees a draft of somebody else.
+        Drafts of others are among them: `_read` leaves them out.
         """
-        here, theirs = rows.workspace == self.workspace, or_(SHOWN, rows.requester == self.viewer)
+        here = rows.workspace == self.workspace
         living, held = and_(here, text(LIVING)), and_(here, in_states(State.HELD))
         match self.wanted:
             case Wanted.MINE:
@@ -96,8 +97,8 @@ class Listing:
                 return [Part(and_(living, in_states(State.UNKNOWN)), rows.changed_at)]
             case Wanted.AUDIENCE if self.to is not None:
                 same = and_(rows.account == self.to.account, rows.target == self.to.target, rows.kind == self.to.kind)
-                return [Part(and_(here, same, theirs), rows.created_at)]
-        return [Part(and_(here, theirs), rows.changed_at)]
+                return [Part(and_(here, same), rows.created_at)]
+        return [Part(here, rows.changed_at)]
 
     def place_of(self, row: Broadcast) -> Place:
         at = row.changed_at
@@ -143,11 +144,18 @@ def page(connection: Connection, listing: Listing, after: Place | None, limit: i
     return Page(found, chosen[-1] if len(chosen) == limit else None)
 
 
-def _read(connection: Connection, listing: Listing, ids: Sequence[str], *those: ColumnElement[bool]) -> list[Broadcast]:
-    """Read whole rows by their ids: to sort them whole would cost more than to find them."""
-    here = and_(rows.workspace == listing.workspace, rows.id.in_(ids), understood(connection), *those)
+def _read(connection: Connection, listing: Listing, ids: Sequence[str]) -> list[Broadcast]:
+    """Read whole rows by their ids: to sort them whole would cost more than to find them.
+
+    A draft is shown to others only once it has had a card.
+    """
+    here = and_(rows.workspace == listing.workspace, rows.id.in_(ids), understood(connection))
     found = {row.id: row for row in read_broadcasts(connection, select(broadcasts).where(here))}
-    return [found[id] for id in ids if id in found]
+    return [row for id in ids if (row := found.get(id)) and _is_shown(connection, row, listing.viewer)]
+
+
+def _is_shown(connection: Connection, row: Broadcast, viewer: str) -> bool:
+    return row.state is not State.DRAFT or row.requester == viewer or card_of(connection, row) is not None
 
 
 def _with_word(connection: Connection, listing: Listing, after: Place | None, limit: int) -> Page:
@@ -157,6 +165,5 @@ def _with_word(connection: Connection, listing: Listing, after: Place | None, li
     word = folded(listing.word)
     matching = [row for row in texts if word in folded(row.text)]
     last = matching[limit - 1] if len(matching) > limit else texts[-1] if len(texts) == SEARCHED else None
-    theirs = or_(SHOWN, rows.requester == listing.viewer)
-    found = _read(connection, listing, [row.id for row in matching[:limit]], theirs)
+    found = _read(connection, listing, [row.id for row in matching[:limit]])
     return Page(found, Place(last.at, last.id) if last else None)

@@ -41,6 +41,7 @@ async def written(bot: Bot, count: int) -> None:
         )
 
 
+@pytest.mark.long
 async def test_who_may_see_what(sandbox: Sandbox, start_bot: StartBot) -> None:
     bot = await start_bot(sandbox, **ADMINS)
     await ask(sandbox, "send clients marketing Soldes")
@@ -58,6 +59,7 @@ async def test_who_may_see_what(sandbox: Sandbox, start_bot: StartBot) -> None:
     assert f"Refused: <@{EVA}>: audit" in await ask(sandbox, f"audit {row.id}", user=OPS)
 
 
+@pytest.mark.long
 async def test_pages_go_on_by_the_place_in_the_chain(sandbox: Sandbox, start_bot: StartBot) -> None:
     bot = await start_bot(sandbox, **ADMINS)
     await written(bot, 25)
@@ -75,6 +77,7 @@ async def test_pages_go_on_by_the_place_in_the_chain(sandbox: Sandbox, start_bot
     await sandbox.until(lambda: "“r24”" in answer(sandbox, OPS))
 
 
+@pytest.mark.long
 async def test_the_file_comes_as_a_direct_message_and_no_cell_is_a_formula(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
@@ -98,6 +101,7 @@ async def test_the_file_comes_as_a_direct_message_and_no_cell_is_a_formula(
     assert posted["files"][0]["name"].startswith(f"audit-{row.id}-")
 
 
+@pytest.mark.long
 async def test_without_the_scope_one_sentence_names_the_fix(sandbox: Sandbox, start_bot: StartBot) -> None:
     bot = await start_bot(sandbox, **ADMINS)
     await written(bot, 1)

@@ -32,6 +32,7 @@ async def known(bot: Bot, kind: Kind = Kind.REMINDER) -> list[Schedule]:
     return await bot.database.read(lambda c: schedules.listed(c, "T0BELL", kind))
 
 
+@pytest.mark.long
 async def test_the_buttons_pause_resume_and_end_in_place(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, 'remind "every monday 9:00" Factures')
     await ask(sandbox, "reminders")
@@ -51,6 +52,7 @@ async def test_the_buttons_pause_resume_and_end_in_place(sandbox: Sandbox, bot: 
     assert len(sandbox.acting.ephemerals(CLEO)) == count
 
 
+@pytest.mark.long
 async def test_a_press_on_a_board_that_is_out_of_date_or_by_somebody_else_changes_nothing(
     sandbox: Sandbox, bot: Bot
 ) -> None:
@@ -67,6 +69,7 @@ async def test_a_press_on_a_board_that_is_out_of_date_or_by_somebody_else_change
     assert [one.state for one in await known(bot)] == [ScheduleState.PAUSED]
 
 
+@pytest.mark.long
 async def test_pages_hold_each_schedule_once(sandbox: Sandbox, bot: Bot) -> None:
     for number in range(LISTED + 3):
         await ask(sandbox, f'remind "every monday 9:0{number % 10}" Factures {number}')
@@ -79,6 +82,7 @@ async def test_pages_hold_each_schedule_once(sandbox: Sandbox, bot: Bot) -> None
     assert "broadcast.board.next" not in answer(sandbox, CLEO)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
@@ -98,6 +102,7 @@ async def test_the_same_again_is_asked_about_before_it_is_kept(
     await sandbox.until(lambda: "The same is there" not in answer(sandbox, CLEO))
 
 
+@pytest.mark.long
 async def test_another_text_time_or_channel_is_not_the_same_and_also_keeps_both(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, 'remind "every monday 9:00" Factures', user=ANA)
     for line in ('remind "every monday 9:01" Factures', 'remind "every monday 9:00" Facture'):

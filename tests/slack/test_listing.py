@@ -59,6 +59,7 @@ KINDS: dict[Wanted, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 async def test_the_pages_of_each_list_hold_each_of_its_rows_once(database: Database) -> None:
     rows = [numbered(n, changed_at=AT + n // 3, created_at=AT + n // 3) for n in range(10)]  # three at each instant
     for number, changes in enumerate(KINDS.values(), 1):
@@ -88,6 +89,7 @@ async def test_the_pages_of_each_list_hold_each_of_its_rows_once(database: Datab
         assert set(found) == expected, kind
 
 
+@pytest.mark.long
 async def test_what_changes_between_two_pages_moves_no_other_row(database: Database) -> None:
     await database.write(stored(*(numbered(n) for n in range(6))))
     listing = Listing(TEAM, "U0CLEO")
@@ -97,6 +99,7 @@ async def test_what_changes_between_two_pages_moves_no_other_row(database: Datab
     assert [one.id for one in (*first.found, *second.found)] == [f"B{n:07d}" for n in (5, 4, 3, 2, 1, 0)]
 
 
+@pytest.mark.long
 async def test_a_word_is_found_whatever_its_case_and_accents_and_older_texts_on_later_pages(database: Database) -> None:
     await database.write(stored(numbered(0, text="Été à la MER")))
     await database.write(stored(*(numbered(n + 1, text="autre") for n in range(SEARCHED))))
@@ -137,6 +140,7 @@ def shown(sandbox: Sandbox, user: str = "U0CLEO") -> str:
     return json.dumps(sandbox.acting.ephemerals(user)[-1], ensure_ascii=False)
 
 
+@pytest.mark.long
 async def test_each_line_links_to_its_card_and_buttons_turn_the_pages_in_place(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients transactional Votre commande 0 est prête")
     posted = await card(sandbox)
@@ -157,6 +161,7 @@ async def test_each_line_links_to_its_card_and_buttons_turn_the_pages_in_place(s
     assert len(seen) == 13
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", ["list", "list soldes", "list waiting", "list clients", "list unknown"])
 async def test_whoever_may_not_see_a_broadcast_finds_it_in_no_list(
     sandbox: Sandbox, start_bot: StartBot, line: str
@@ -170,6 +175,7 @@ async def test_whoever_may_not_see_a_broadcast_finds_it_in_no_list(
     assert "secrètes" in await ask(sandbox, line, user="U0ANA") + shown(sandbox, "U0ANA")
 
 
+@pytest.mark.long
 async def test_an_empty_list_says_what_to_do_next_and_a_slip_is_named(sandbox: Sandbox, bot: Bot) -> None:
     assert "open the form" in await ask(sandbox, "list")
     assert "`/broadcast list upcoming`" in await ask(sandbox, "list waiting")

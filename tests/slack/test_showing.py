@@ -29,6 +29,7 @@ def buttons(blocks: list[dict[str, object]]) -> list[object]:
     return [block["elements"] for block in blocks if block["type"] == "actions"]
 
 
+@pytest.mark.long
 async def test_it_has_the_buttons_of_the_card_and_an_approval_there_counts_and_is_told(
     sandbox: Sandbox, bot: Bot
 ) -> None:
@@ -61,6 +62,7 @@ async def test_a_press_on_an_answer_that_is_out_of_date_decides_nothing(sandbox:
     assert "It now costs 9.99 EUR." in sandbox.acting.ephemerals(ANA)[-1]["text"]
 
 
+@pytest.mark.long
 async def test_nobody_approves_their_own_there_and_what_was_written_stands_in_the_history(
     sandbox: Sandbox, bot: Bot
 ) -> None:
@@ -77,6 +79,7 @@ async def test_nobody_approves_their_own_there_and_what_was_written_stands_in_th
     assert f"Refused: <@{CLEO}> approved version 1" in answer(sandbox, CLEO)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("language", "told"), [("fr-FR", "a demandé la version 1"), ("es-ES", "ha pedido la versión 1")]
 )
@@ -88,6 +91,7 @@ async def test_the_history_is_in_the_readers_language(sandbox: Sandbox, bot: Bot
     assert told in answer(sandbox, CLEO)
 
 
+@pytest.mark.long
 async def test_each_version_is_linked_and_the_history_says_what_an_edit_changed(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:

@@ -68,7 +68,10 @@ TICKET, ONE, NEWS = "sms_many", f"B{rows.WIDTH + FIRST}", f"B{rows.WIDTH + 9_000
 
 #: Indexes that may be read whole: what a few processes send now, what is not posted yet and, for counts, live ones.
 WHOLE = {"ix_broadcasts_sending", "ix_notes_post", "ix_posts_post", "ix_broadcasts_living"}
-FOR_COUNTS = {"ix_broadcasts_held"}  # those that are held, which a scrape looks through like the other live ones
+READ_WHOLE = {  # by some questions alone
+    "a scrape": {"ix_broadcasts_held"},  # those that are held, which it looks through like the other live ones
+    "snoozed reminders": {"ix_occurrences_draw"},  # what is still to be posted or is snoozed
+}
 LARGE = {
     "broadcasts",
     "notes",
@@ -191,10 +194,16 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "stops": (lambda c: keys.stops(c, AT), ""),
     "list": (lambda c: listed(c, Wanted.LATEST), "ix_broadcasts_changed"),
     "list mine": (lambda c: listed(c, Wanted.MINE), "ix_broadcasts_requester"),
+    "list waiting": (lambda c: listed(c, Wanted.WAITING), "ix_broadcasts_board"),
+    "list upcoming": (lambda c: listed(c, Wanted.UPCOMING), "ix_broadcasts_planned"),
+    "list unknown": (lambda c: listed(c, Wanted.UNKNOWN), "ix_broadcasts_board"),
+    "a board of reminders": (lambda c: schedules.page(c, HOME, Kind.REMINDER, None, 8), ""),
+    "the same reminder": (lambda c: schedules.same(c, reminder()), ""),
+    "snoozed reminders": (lambda c: occurrences.snoozed(c, HOME, 10), ""),
     "list clients": (lambda c: listed(c, Wanted.AUDIENCE), "ix_broadcasts_recipients"),
     "list soldes": (lambda c: listed(c, Wanted.WORD), "ix_broadcasts_changed"),
     "show": (lambda c: (broadcasts.find(c, HOME, ONE), audit.history(c, HOME, ONE)), "ix_audit_broadcast"),
-    "audit": (lambda c: audit.page(c, HOME, None, None, 11), "uq_seals_place"),
+    "audit": (lambda c: audit.page(c, HOME, None, None, 11), ""),
     "audit of one": (lambda c: audit.page(c, HOME, ONE, 9_999_999, 11), "ix_audit_broadcast"),
     "who was faster": (lambda c: audit.last_actor(c, like(ONE)), "ix_audit_broadcast"),
     "the votes of one": (lambda c: votes_for(c, like(ONE)), ""),
@@ -445,7 +454,7 @@ async def unplanned(database: Database) -> dict[str, list[Step]]:
             await database.write(question)
         steps = [step for one in heard if planned(one) for step in await database.read(partial(plan, asked=one))]
         assert steps, name
-        counted = FOR_COUNTS if name == "a scrape" else set()
+        counted = READ_WHOLE.get(name, set())
         if any(step.whole and step.index not in counted for step in steps) or index not in {
             "",
             *(step.index for step in steps),
@@ -462,6 +471,7 @@ async def long_ways(database: Database) -> dict[str, int]:
     assert count > 100  # so the step count notices a read of all live ones
     assert taken.pop("a scrape") < count + 200  # besides, it reads only what waits for people
     assert taken.pop("a digest") < 300  # it reads only what waits or was sent lately
+    assert taken.pop("snoozed reminders") < 300  # it reads only what is still to be posted or is snoozed
     return {name: steps for name, steps in taken.items() if steps > FEW}
 
 
