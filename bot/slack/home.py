@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -91,7 +92,8 @@ class HomeTab:
         row = await self._seen(id, person)
         votes, facts = await self.database.read(lambda c: votes_for(c, row)), self.workflow.audiences.facts
         seen = facts(row, self.clock())
-        card = draw_card(row, await self.showing_of(row, votes), words, whole=True)
+        showing = replace(await self.showing_of(row, votes), reaction=None)  # nobody can react to a view
+        card = draw_card(row, showing, words, whole=True)
         return blocks.look(row, card, seen, words, above)
 
     async def _seen(self, id: str, person: Person) -> Broadcast:
