@@ -37,7 +37,13 @@ const look = new Look(around, openThread, ofMessage);
 const page = (beyond) => read("channel", { id: state.channel, ...beyond });
 const messages = new MessageList($("#messages"), $("#pill"), look, { page, reload: showChannel, beginning, read: seen });
 const replies = new MessageList($("#replies"), $("#replies-pill"), look, { inThread: true });
-problems.show = (text) => messages.notice(text);
+problems.show = tell;
+
+/** Say what did not work where it can be seen. */
+function tell(text) {
+  if (state.tab === "home") $("#home").prepend(el("div", { class: "notice", role: "alert", "data-testid": "notice" }, text));
+  else (state.thread && NARROW.matches ? replies : messages).notice(text);
+}
 
 // An answer that was written before an event may arrive after it: what came meanwhile is put in again.
 const meanwhile = new Set();
@@ -183,7 +189,7 @@ function listen() {
   on("message", arrived);
   on("changed", arrived);
   on("deleted", ({ ts }) => gone(ts));
-  on("notice", ({ text }) => messages.notice(text));
+  on("notice", ({ text }) => tell(text));
   on("view", ({ view }) => forms.came(view));
   on("view_closed", ({ view_id, all }) => forms.closed(view_id, all));
   on("vendors", showVendors);

@@ -257,6 +257,18 @@ async def test_home_shows_what_waits_and_its_buttons_work(browser: Browser, sand
     await page.get_by_test_id("modal").get_by_label("Audience").wait_for()
 
 
+async def test_a_button_of_home_that_nobody_hears_says_so_on_home(browser: Browser, sandbox: Sandbox) -> None:
+    button = {"type": "button", "action_id": "x", "text": {"type": "plain_text", "text": "Write one"}}
+    actions = {"type": "actions", "block_id": "b", "elements": [button]}
+    sandbox.world.homes["U0BEN"] = {"id": "V0HOME", "type": "home", "blocks": [actions]}
+    page = await open_page(browser, sandbox, "U0BEN")
+    await page.locator("#directs a").click()
+    await page.get_by_role("tab", name="Home").click()
+    home = page.get_by_test_id("home")
+    await home.get_by_role("button", name="Write one").click()
+    await home.get_by_test_id("notice").get_by_text("dispatch_failed").wait_for()
+
+
 # --- for those who listen, and those who have no mouse --------------------------------------------------------------
 
 
