@@ -239,7 +239,7 @@ def export(config: Path | None, since: Any, until: Any, timezone: str | None, fo
         schema.one_snapshot(connection)
         trouble = schema.schema_trouble(schema.schema_revision(connection))
         if trouble is None:
-            _print(exporting.exported(connection, start or 0, end, zone), exporting.COLUMNS, form)
+            _print(exporting.exported(connection, start or 0, end, zone), exporting.EXPORTED, form)
         return trouble
 
     trouble = on_database(config, write)

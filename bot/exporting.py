@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from bot.domain.clock import Micros, moment
+from bot.domain.id_ranges import ids_in_words
 from bot.domain.lifecycle import Action
 from bot.storage import audit
 from bot.storage.tables import audit as rows
@@ -114,12 +115,18 @@ def csv_of(found: Sequence[Mapping[str, Any]], zone: str) -> str:
     return written.getvalue()
 
 
+#: The columns of an export: also the vendor's ids, where the row says that it accepted the broadcast.
+EXPORTED = (*COLUMNS, "ids")
+ACCEPTING = frozenset({Action.ACCEPT, Action.PROVE, "accept_late"})
+
+
 def exported(connection: Connection, since: Micros, until: Micros | None, zone: ZoneInfo) -> Iterator[dict[str, Any]]:
-    """Yield the audit of this time, oldest first, row by row, under `COLUMNS`. Needs little memory."""
+    """Yield the audit of this time, oldest first, row by row, under `EXPORTED`. Needs little memory."""
     for row in audit.audit_since(connection, since, until):
         stored: dict[str, Any] = dict(row)
         time = moment(stored["at"]).astimezone(zone).isoformat(timespec="seconds")
-        yield {"time": time, "sentence": sentence(stored), **stored}
+        ids = audit.ids_of(connection, stored) if stored["action"] in ACCEPTING else []
+        yield {"time": time, "sentence": sentence(stored), **stored, "ids": ids_in_words(ids, None)}
 
 
 def sentence(row: Mapping[str, Any]) -> str:

@@ -41,9 +41,9 @@ def _shown(first: str, last: str, count: int) -> Iterator[IdRange]:
         yield from (IdRange(id, id, 1) for id in (first, last)[:count])
 
 
-def ids_in_words(ids: Sequence[str]) -> str:
-    """`22, 24–10023 (10000)`, the same in each language, and how many more there are if they are too many."""
-    shown = [*islice(id_ranges(ids), MOST)]
+def ids_in_words(ids: Sequence[str], most: int | None = MOST) -> str:
+    """`22, 24–10023 (10000)`, the same in each language, and how many more there are beyond the `most`."""
+    shown = [*islice(id_ranges(ids), most)]
     left = len(ids) - sum(one.number for one in shown)
     named = (one.first if one.number == 1 else f"{one.first}–{one.last} ({one.number})" for one in shown)
     return ", ".join(named) + (f" … (+{left})" if left else "")

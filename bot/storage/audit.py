@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, select
@@ -12,7 +12,7 @@ from bot.domain.clock import Micros
 from bot.domain.lifecycle import State
 from bot.storage.notes import TO_AUDIT
 from bot.storage.sql import without_index
-from bot.storage.tables import audit, seals
+from bot.storage.tables import audit, broadcasts, seals
 
 READ_AT_ONCE = 500  # rows that are in memory at a time
 
@@ -39,6 +39,12 @@ def page(
     if before is not None:
         found = found.where(seals.c.place < before)
     return connection.execute(found.limit(limit)).mappings().all()
+
+
+def ids_of(connection: Connection, row: Mapping[str, Any]) -> list[str]:
+    """The ids that the vendor gave the broadcast of this row; none if there is no such broadcast."""
+    mine = and_(broadcasts.c.workspace == row["workspace"], broadcasts.c.id == row["broadcast"])
+    return list(connection.execute(select(broadcasts.c.ids).where(mine)).scalar_one_or_none() or ())
 
 
 def audit_since(connection: Connection, since: Micros, until: Micros | None = None) -> Iterator[RowMapping]:

@@ -16,12 +16,13 @@ from click.testing import CliRunner
 from sqlalchemy import Connection, insert
 
 from bot.cli import main
-from bot.domain.lifecycle import Action
-from bot.exporting import COLUMNS, DEEDS, sentence
-from bot.storage import audit_chain, tables
+from bot.domain.lifecycle import Action, State
+from bot.exporting import DEEDS, EXPORTED, sentence
+from bot.storage import audit_chain, broadcasts, tables
 from bot.storage.database import Database
 from tests.support.databases import ROOT
 from tests.support.rows import KEY
+from tests.support.rows import row as sample
 
 Stored = dict[str, Any]
 Export = Callable[..., Awaitable[tuple[int, str]]]
@@ -88,7 +89,7 @@ async def test_times_are_those_of_the_settings_or_of_the_zone_that_is_asked_for(
     await database.write(fill)
     code, printed = await export()
     told = list(csv.DictReader(io.StringIO(printed)))
-    assert (code, tuple(told[0])) == (0, COLUMNS)
+    assert (code, tuple(told[0])) == (0, EXPORTED)
     assert [one["time"] for one in told] == ["2026-07-02T15:46:40+02:00", "2027-01-15T09:00:00+01:00"]
     assert [one["sentence"] for one in told] == ["U0ANA paused all sending.", "U0ANA resumed all sending."]
     heads = await database.read(audit_chain.heads)
@@ -131,3 +132,19 @@ def test_every_step_that_is_audited_has_a_sentence_of_its_own() -> None:
 
 
 WRITERS = ("write_audit", "write_event")
+
+
+async def test_where_a_vendor_accepted_a_broadcast_all_its_ids_stand(database: Database, export: Export) -> None:
+    ids = ["7", *(str(number) for number in range(24, 10_024)), *(str(2 * number) for number in range(9_000, 9_150))]
+    sent = sample(state=State.SENT, ids=tuple(ids), workspace="T1")
+
+    def accepted(connection: Connection) -> None:
+        broadcasts.add(connection, sent, draw=False)
+        told = [row("octopush", "accept", sent.id, 1), row("U0ANA", "approve", sent.id, 1)]
+        connection.execute(insert(tables.audit), told)
+
+    await database.write(accepted)
+    code, printed = await export()
+    found = {one["action"]: one["ids"] for one in csv.DictReader(io.StringIO(printed))}
+    assert (code, found["approve"]) == (0, "")
+    assert found["accept"] == ", ".join(["7", "24–10023 (10000)", *ids[-150:]])
