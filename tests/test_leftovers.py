@@ -24,7 +24,7 @@ ENDLESS = """
 import asyncio, os
 from pathlib import Path
 from playwright.async_api import async_playwright
-from tests.test_process import run_bot, shell
+from tests.test_process import run_bot
 from tests.test_replicas import start
 
 async def test_that_never_ends(sandbox, postgres, shell, tmp_path, bot_port, bot):
