@@ -23,7 +23,7 @@ from bot.storage.boards import Place
 from sandbox.blocks import check_home
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.support.ground import StartBot
+from tests.support.ground import StartBot, newest
 from tests.support.patience import until
 from tests.support.slack import ask
 
@@ -81,6 +81,10 @@ async def change(bot: Bot, **values: Any) -> None:
     )
 
 
+async def is_sized(bot: Bot) -> bool:
+    return (await newest(bot)).size is not None
+
+
 def published(sandbox: Sandbox, user: str) -> int:
     return sum(name == "views.publish" and of["user_id"] == user for name, of in sandbox.api.calls)
 
@@ -88,6 +92,7 @@ def published(sandbox: Sandbox, user: str) -> int:
 @pytest.mark.long
 async def test_an_approval_in_a_view_counts_only_for_what_the_view_showed(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, f"send clients marketing {SECRET}", user=DAN)
+    await until(lambda: is_sized(bot))  # else the vendor's own size replaces the next
     view, value = await look(sandbox, ANA)
     await change(bot, size=4_321)
     assert await sandbox.acting.home.press(ANA, "broadcast.approve", value, view=view)
