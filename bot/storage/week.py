@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select, text
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
@@ -15,7 +15,7 @@ from bot.domain.schedule import Kind, Schedule
 from bot.storage import schedules
 from bot.storage.broadcast_rows import SCHEDULED, in_states, read_broadcasts, to_counts, understood
 from bot.storage.sql import without_index
-from bot.storage.tables import broadcasts
+from bot.storage.tables import LIVING, broadcasts
 
 MOST = 50  # rows of each part that are read
 READ_AT_ONCE = 500
@@ -62,7 +62,7 @@ def week_before(connection: Connection, workspace: str, mode: str, since: Micros
 
 def _unknown(connection: Connection, workspace: str, mode: str) -> int:
     few = without_index(broadcasts.c.workspace) == workspace
-    those = and_(in_states(State.UNKNOWN), few, broadcasts.c.mode == mode)
+    those = and_(in_states(State.UNKNOWN), text(LIVING), few, broadcasts.c.mode == mode)
     return connection.execute(select(func.count()).select_from(broadcasts).where(those)).scalar_one()
 
 
@@ -75,12 +75,26 @@ def _readable(counts: object) -> dict[str, int]:
 
 def not_known(connection: Connection, workspace: str) -> list[Broadcast]:
     """The broadcasts of which nobody knows whether they went out, the longest waiting first."""
-    return _some(connection, workspace, in_states(State.UNKNOWN), broadcasts.c.changed_at)
+    those = and_(in_states(State.UNKNOWN), text(LIVING))
+    return _some(connection, workspace, those, without_index(broadcasts.c.changed_at))
 
 
 def coming(connection: Connection, workspace: str, until: Micros) -> list[Broadcast]:
-    """The broadcasts that are to go by then, in their order."""
-    return _some(connection, workspace, and_(SCHEDULED, broadcasts.c.due <= until), broadcasts.c.due)
+    """The broadcasts that are to go by then, in their order, also those that wait for approval or for the hours."""
+    rows = broadcasts.c
+    asked = and_(in_states(State.PENDING), text(LIVING), rows.send_at <= until)
+    parts = (
+        (and_(SCHEDULED, rows.due <= until), rows.due),
+        (asked, without_index(rows.send_at)),
+        (and_(in_states(State.HELD), rows.hold_until <= until), rows.hold_until),
+    )
+    found = [row for those, order in parts for row in _some(connection, workspace, those, order)]
+    return sorted(found, key=starts_at)
+
+
+def starts_at(row: Broadcast) -> Micros:
+    """When it is to go, as far as that is known."""
+    return row.due or row.hold_until or row.send_at or row.changed_at
 
 
 def _some(

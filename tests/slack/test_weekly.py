@@ -80,13 +80,17 @@ async def test_a_digest_is_made_once_with_the_week_and_what_comes(make_core: Mak
     for row in (secret, coming):
         await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
         await core.edit(row, due=at("2027-01-19T10:00"))
+    waiting = await core.ask()
+    await core.edit(waiting, channel=TOWN, send_at=at("2027-01-20T10:00"))
     core.now = at("2027-01-18T09:01")
     replicas = [digest_of(core, SECRET) for _ in range(3)]
     await asyncio.gather(*(one.tick() for one in replicas for _ in range(2)))
     (told,) = await queued(core)
-    assert "Asked for: 3 · approved: 2 · rejected: 1 · sent: 0 · failed: 0 · not known: 0" in told
+    assert "Asked for: 4 · approved: 2 · rejected: 1 · sent: 0 · failed: 0 · not known: 0" in told
     assert (f"*{coming.id}*" in told, coming.text in told) == (True, True)
     assert (secret.id in told, secret.text in told) == (False, False)
+    assert f"*{waiting.id}*" in told
+    assert "🟡 Waiting for approval" in told
     assert "… and 1 that are not listed here" in told
     core.now = at("2027-01-24T12:00")
     await digest_of(core).tick()

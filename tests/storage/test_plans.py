@@ -44,6 +44,7 @@ from bot.storage import (
     schedules,
     tables,
     templates,
+    week,
 )
 from bot.storage.database import Database
 from bot.storage.figures import read_figures
@@ -164,6 +165,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "reviews_wait": (lambda c: queue.reviews_wait(c, AT), "ix_broadcasts_review"),
     "to_review": (lambda c: queue.to_review(c, AT), "ix_broadcasts_review"),
     "posts_wait": (lambda c: outbox.posts_wait(c, AT), "ix_posts_post"),
+    "not_known": (lambda c: week.not_known(c, HOME), "ix_broadcasts_living"),
     "anchors_to_draw": (lambda c: news.anchors_to_draw(c, AT, 20), "ix_posts_draw"),
     "draw_again": (lambda c: news.draw_again(c, HOME, NEWS, AT), "ix_posts_about"),
     "take_post": (lambda c: outbox.take_post(c, AT, AT + HOUR), "ix_posts_post"),

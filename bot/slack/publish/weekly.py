@@ -15,10 +15,12 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import HOUR, SECOND, Micros, moment
 from bot.domain.i18n import Translatable, Value
+from bot.domain.lifecycle import State
 from bot.domain.people import DirectoryUnavailable
 from bot.domain.progress import ANSWERS, UNDELIVERED
 from bot.domain.schedule import Schedule
 from bot.scheduler import Task
+from bot.slack.blocks.card_facts import BADGES
 from bot.slack.directory import People
 from bot.storage import outbox, week
 from providers.base import DeliveryStatus
@@ -121,7 +123,7 @@ def digest_message(gathered: Gathered, channels: set[str], at: Micros) -> Transl
     unknown = [line for row in gathered.unknown if _is_open(row, channels) for line in _broadcast(row, row.changed_at)]
     if unknown:
         lines += [Translatable("*Not known whether they went out*"), *unknown[:LISTED]]
-    coming = [line for row in gathered.coming if _is_open(row, channels) for line in _broadcast(row, row.due or 0)]
+    coming = [line for row in gathered.coming if _is_open(row, channels) for line in _coming(row)]
     again = [_turn(row) for row in gathered.recurring if row.channel in channels]
     listed = [*coming[:LISTED], *again[:LISTED]]
     left_out = len(gathered.coming) + len(gathered.recurring) - len(listed)
@@ -155,6 +157,12 @@ def _is_open(row: Broadcast, channels: set[str]) -> bool:
 def _broadcast(row: Broadcast, at: Micros) -> Iterator[Translatable]:
     template = "• {start_at} · *{id}* → {audience} · “{text}”"
     yield Translatable(template, start_at=at, id=row.id, audience=row.audience, text=_short(row.text))
+
+
+def _coming(row: Broadcast) -> Iterator[Translatable]:
+    for line in _broadcast(row, week.starts_at(row)):
+        badge = Translatable(BADGES[row.state])
+        yield line if row.state is State.SCHEDULED else Translatable("{line} · {badge}", line=line, badge=badge)
 
 
 def _turn(row: Schedule) -> Translatable:
