@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from bot.config.own_settings import values_of
+from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.errors import CardChanged, FieldError, InvalidRequest, NotAllowed, NotFound, StaleVersion
@@ -29,15 +31,18 @@ from bot.slack.blocks.form_values import Choice
 from bot.slack.blocks.history import Story, details
 from bot.slack.blocks.listing import ListPage, listing
 from bot.slack.blocks.mrkdwn import Post, lines, quote, section
+from bot.slack.blocks.settings_form import settings_form
 from bot.slack.blocks.thread import news_message, thread_message, thread_note
 from bot.slack.directory import Place
 from bot.storage.listings import Wanted
 from bot.storage.notes import Note
+from bot.storage.own_settings import OwnSettings
 from bot.storage.templates import Template, TemplateVote
 from bot.storage.votes import Vote
 from bot.when.recurrence import Closed, RecurringTime
 from bot.workflow.approval_rules import RequiredApprovals
 from bot.workflow.decision_types import Drawing
+from bot.workflow.own_settings import Shown
 from bot.workflow.sentence_parts import REASON, edited
 from bot.workflow.storing import CHANGED_BY
 from bot.workflow.submitted import Submitted
@@ -222,6 +227,14 @@ COMPOSED: dict[str, Callable[[str], forms.Form]] = {
     "compose a draft": partial(composed, draft="B234679", follows="B234680"),
 }
 
+
+def settings_shown(text: str) -> Shown:
+    """The settings with a rule as long as what somebody typed."""
+    values = values_of(Settings()) | {"approval.approvers": ["U1", "S1"], "approval.channel": "C1"}
+    values["approval.rules"] = [{"audience": text, "quorum": 2}]
+    return Shown(values, frozenset(), OwnSettings(workspace="T1", version=3, changed_by="U1", changed_at=AT))
+
+
 FORMS: dict[str, Open] = {
     **{
         name: (lambda text, words, made=made: forms.compose(made(text), words))  # type: ignore[misc]
@@ -252,6 +265,7 @@ FORMS: dict[str, Open] = {
     "break the glass in training": lambda text, words: break_glass.glass_form(
         asked(text, size=None, bound=9, mode="training"), words
     ),
+    "settings": lambda text, words: settings_form(settings_shown(text), words),
     "close the review": lambda text, words: break_glass.review_form(skipped(text, reviewed_by=None), words),
 }
 

@@ -43,7 +43,9 @@ def _inputs(values: Mapping[str, Any], words: Translator) -> list[Block]:
     language = {"type": "static_select", "options": languages}
     chosen = option(values["locale"], NAMES.get(values["locale"], values["locale"]))
     written = _rules(values["approval.rules"])
-    fits = len(written) <= MOST  # else they stay as they are: cut short, they would ask for fewer approvals
+    fits = (
+        len(written.encode("utf-16-le")) // 2 <= MOST
+    )  # as Slack counts; else they stay as they are: cut short, they would ask for fewer approvals
     of_rules = words(
         "One rule a line, the first that matches counts: {example}",
         example="purpose=marketing larger_than=10000 quorum=2",
