@@ -7,6 +7,7 @@ from sandbox.blocks import check_view
 from sandbox.delivery import Delivery, Outcome
 from sandbox.home_tab import HomeTab, element_of
 from sandbox.payloads import Answers, Payloads, escaped
+from sandbox.shortcuts import Shortcuts
 from sandbox.world import Channel, Json, SlackError, World
 
 
@@ -17,6 +18,7 @@ class Acting:
         self.world, self.delivery, self.forms = world, delivery, api.views
         self.payloads, self.answers = Payloads(world, api.base), Answers(world)
         self.home = HomeTab(world, delivery, self.act)
+        self.shortcuts = Shortcuts(world, delivery, self.payloads)
 
     # --- messages and commands ---------------------------------------------------------------------------------------
 
@@ -26,7 +28,13 @@ class Acting:
         message: Json = {"user": user, "text": self.escaped(text)}
         if thread_ts:
             message["thread_ts"] = thread_ts
-        return self.world.post(place, message)
+        posted = self.world.post(place, message)
+        to_app = {**posted, "channel": place.id, "event_ts": posted["ts"], "team": self.world.team_id}
+        if place.direct:
+            self.delivery.event({**to_app, "type": "message", "channel_type": "im"})
+        elif self.world.bot_user in place.members and f"<@{self.world.bot_user}>" in posted["text"]:
+            self.delivery.event({**to_app, "type": "app_mention"})
+        return posted
 
     async def command(self, user: str, channel: str, line: str) -> str | None:
         """Type a slash command. Returns the text of the app's answer; None when it was silent."""

@@ -66,7 +66,8 @@ class Delivery:
 
     def event(self, event: Json) -> None:
         """Deliver an event in the background, at most `EVENT_TRIES` times, until it is acknowledged."""
-        if event["type"] not in self.world.manifest.events:
+        name = f"message.{event['channel_type']}" if event["type"] == "message" else event["type"]
+        if name not in self.world.manifest.events:
             return
         payload = {
             "token": "unused",

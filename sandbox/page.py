@@ -41,6 +41,7 @@ class Page:
             "vendors/deliver": self.deliver,
             "faults": self.ask_fault,
             "home": self.open_home,
+            "shortcut": self.shortcut,
         }
         return [
             Route("/", self.index),
@@ -77,6 +78,7 @@ class Page:
                 "groups": [{"id": g.id, "handle": g.handle, "users": g.users} for g in world.groups.values()],
                 "channels": [self._channel(channel) for channel in world.visible_channels(me)],
                 "commands": world.manifest.commands,
+                "shortcuts": world.manifest.shortcuts,
                 "connected": self.delivery.connected,
                 "views": world.views.get(me, []),
                 "home": world.homes.get(me),
@@ -186,6 +188,15 @@ class Page:
     async def close(self, asked: Json) -> Json:
         await self.acting.close(str(asked["me"]), str(asked["view_id"]), everything=bool(asked.get("all")))
         return {}
+
+    async def shortcut(self, asked: Json) -> Json:
+        """Use a shortcut of the app: on the message `channel`, `ts`, or on none."""
+        me, name = str(asked.get("me")), str(asked.get("callback_id"))
+        if asked.get("ts"):
+            done = await self.acting.shortcuts.use_on(me, str(asked.get("channel")), str(asked["ts"]), name)
+        else:
+            done = await self.acting.shortcuts.use(me, name)
+        return {"acknowledged": done}
 
     async def open_home(self, asked: Json) -> Json:
         """Open a tab of the app. What it publishes arrives as the event `home`; the last that it published is here."""

@@ -18,6 +18,8 @@ def escaped(world: World, text: str) -> str:
     """The text as Slack passes it to apps: with entities, and with names as tokens with their ids."""
 
     def person(match: re.Match[str]) -> str:
+        if match[1] == world.app_name:
+            return f"<@{world.bot_user}>"
         found = next((p for p in world.people.values() if p.name == match[1]), None)
         return f"<@{found.id}|{found.name}>" if found else match[0]
 
@@ -61,6 +63,21 @@ class Payloads:
             "response_url": self._response_url(user, channel, ts),
         }
         return part if hidden else {**part, "message": {k: v for k, v in message.items() if k != "channel"}}
+
+    def shortcut(self, user: str, callback_id: str) -> Json:
+        payload = self.interaction("shortcut", user)
+        return payload | {"callback_id": callback_id, "trigger_id": self.world.new_trigger(user)}
+
+    def on_message(self, user: str, channel: str, message: Json, callback_id: str) -> Json:
+        place = self.world.channel(channel)
+        payload = self.interaction("message_action", user) | {"callback_id": callback_id}
+        return payload | {
+            "trigger_id": self.world.new_trigger(user),
+            "response_url": self._response_url(user, channel),
+            "channel": {"id": channel, "name": "directmessage" if place.direct else place.name},
+            "message_ts": message["ts"],
+            "message": {"type": "message", **{k: v for k, v in message.items() if k != "channel"}},
+        }
 
     def interaction(self, kind: str, user: str) -> Json:
         person = self.world.person(user)

@@ -77,6 +77,7 @@ class Manifest:
 
     scopes: frozenset[str]
     commands: list[Json]
+    shortcuts: list[Json]
     events: frozenset[str]
     home: bool
 
@@ -90,6 +91,7 @@ def read_manifest(path: Path | None = None) -> Manifest:
     return Manifest(
         frozenset(content["oauth_config"]["scopes"]["bot"]),
         content["features"]["slash_commands"],
+        content["features"].get("shortcuts", []),
         frozenset(content["settings"]["event_subscriptions"]["bot_events"]),
         bool(content["features"]["app_home"]["home_tab_enabled"]),
     )

@@ -280,7 +280,7 @@ async def test_what_is_generated_presses_every_button_and_fills_in_every_form(bo
 async def test_what_is_generated_uses_every_command_and_every_option(
     sandbox: Sandbox, bot: Bot, inputs: list[Input]
 ) -> None:
-    known = set(re.findall(r"`/broadcast (\w+)", await ask(sandbox, "help")))
+    known = set(re.findall(r"`/broadcast (\w+)", await ask(sandbox, "help all")))
     assert {"send", "away", "template"} <= known
     lines = [str(one.body.get("text")) for one in inputs if one.kind == "command"]
     assert known - {line.split()[0] for line in lines if line.split()} == set()

@@ -19,12 +19,14 @@ from bot import exporting
 from bot.app import Bot
 from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
-from bot.slack.blocks import boards, card_buttons, card_facts, charts, home, listing, recurring
+from bot.slack import shortcuts
+from bot.slack.blocks import boards, card_buttons, card_facts, charts, help, home, listing, recurring
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.audit import AuditCommand
 from bot.slack.commands.boards import BoardCommands
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand
+from bot.slack.commands.help import HelpCommand
 from bot.slack.commands.listing import ListCommand
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
@@ -151,6 +153,10 @@ def in_tables() -> Iterator[str]:
         listing.NOTHING,
     ):
         yield from table.values()
+    yield from (text for _, *texts in help.STEPS for text in texts)
+    yield from (does for options in help.OPTIONS.values() for _, does in options)
+    yield from (example for examples in help.EXAMPLES.values() for example in examples)
+    yield from (one for one, _ in shortcuts.TOLD.values())
     for kind in BUILT_IN.values():
         yield kind.capabilities.sender_rule
         yield from kind.capabilities.reasons.values()
@@ -172,6 +178,7 @@ def in_tables() -> Iterator[str]:
             AbsenceCommands,
             DoctorCommand,
             SettingsCommand,
+            HelpCommand,
         )
         for one in vars(kind).values()
     ):

@@ -23,7 +23,7 @@ class Reminders:
         self.schedules, answers = Schedules(runtime, people), Answers(runtime)
         requests = Requests(runtime, workflow, occurrences)
         self.timekeeper = Timekeeper(runtime, self.schedules, occurrences, Missed(runtime))
-        self.add, self.plan, self.keep = requests.add, requests.plan, requests.keep
+        self.add, self.plan, self.keep, self.is_when = requests.add, requests.plan, requests.keep, requests.is_when
         self.find, self.listed, self.made = self.schedules.find, self.schedules.listed, self.schedules.made
         self.pause, self.resume, self.stop = self.schedules.pause, self.schedules.resume, self.schedules.stop
         self.answer, self.occurrence_at, self.tick = answers.answer, answers.occurrence_at, self.timekeeper.tick

@@ -134,6 +134,17 @@ class Requests:
             raise InvalidRequest(FieldError("when", sentence_of(error))) from None
         return self._following(dataclasses.replace(schedule, rule=rule), self.clock())
 
+    def is_when(self, kind: Kind, typed: str, zone: str) -> bool:
+        """Whether it says when such a schedule falls due."""
+        try:
+            if kind is Kind.REMINDER and not is_recurrence(typed):
+                parse_when(typed, zone=zone, now=moment(self.clock()))
+            else:
+                self._rule(typed, zone, admin=False)
+        except NotATime:
+            return False
+        return True
+
     def _rule(self, typed: str, zone: str, admin: bool) -> str:
         """`/broadcast every "monday 9:00"` and `every "every monday 9:00"` mean the same. Raises NotATime."""
         first: NotATime | None = None

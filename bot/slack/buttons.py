@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -17,8 +18,9 @@ from bot.domain.i18n import Translator, translator_for
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, refusals, template_answers
 from bot.slack.blocks.audit import CSV
-from bot.slack.blocks.home import facts_seen
+from bot.slack.blocks.home import facts_seen, help_view
 from bot.slack.blocks.settings_form import OPEN
+from bot.slack.client import UNREACHABLE, error_name
 from bot.slack.commands.schedules import Recurring
 from bot.slack.corrections import Corrections
 from bot.slack.home import HomeTab
@@ -44,6 +46,8 @@ from bot.workflow.decision_types import Drawing, Sight
 from bot.workflow.decision_types import pressed as decision_of
 from bot.workflow.reviews import CLOSE
 from bot.workflow.workflow import Workflow
+
+log = structlog.get_logger(__name__)
 
 #: Draws the form that asks about a decision.
 AskForm = Callable[[Broadcast, Translator], dict[str, Any]]
@@ -84,6 +88,14 @@ class Pressed:
         broadcast's own channel.
         """
         return row.channel if self.channel.startswith("D") else self.channel or row.channel
+
+
+async def _redrawn_in(view: Body, told: mrkdwn.Post, client: AsyncWebClient, words: Translator) -> None:
+    """Show another answer in the view whose button was pressed."""
+    try:
+        await client.views_update(view_id=str(view.get("id")), hash=view.get("hash"), view=help_view(told, words))
+    except UNREACHABLE as error:  # somebody closed it, or pressed twice
+        log.info("a view was not drawn again", error=error_name(error))
 
 
 class Buttons:
@@ -162,6 +174,8 @@ class Buttons:
             text = " ".join(refused.lines)
             told, words = mrkdwn.Post(text, [mrkdwn.section(text)]), refused.words
             replaces = False
+        if replaces and told and (view := part(body, "view")):
+            return _redrawn_in(view, told, client, entered[0].words)
         if replaces and told:
             return respond(body, self.audiences.settings.slack_api_url, told, replaces=True)
         if self.home.is_about(body):

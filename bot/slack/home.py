@@ -20,6 +20,7 @@ from bot.domain.people import DirectoryUnavailable, Person
 from bot.scheduler import Task
 from bot.slack.blocks import home as blocks
 from bot.slack.blocks.card import draw_card
+from bot.slack.blocks.help import HELP, WRITE
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.client import UNREACHABLE, error_name
 from bot.slack.commands.broadcasts import open_view
@@ -62,11 +63,12 @@ class HomeTab:
         """Do what a button of Home itself says."""
         name, value = str(action.get("action_id")), str(action.get("value") or "")
         home = await self.database.read(lambda c: homes.find(c, done.workspace, done.person.id))
-        asked = Command(done.person, (home and home.channel) or "", "", done.trigger, done.words)
-        if name == blocks.WRITE:
+        channel = done.channel or (home and home.channel) or ""
+        asked = Command(done.person, channel, "", done.trigger, done.words)
+        if name == WRITE:
             return await self.commands.broadcasts.form(asked, done.client)
-        if name == blocks.HELP:
-            post = await self.commands.help(asked, done.client)
+        if name == HELP:
+            post = await self.commands.help.help(asked, done.client)
             return await open_view(blocks.help_view(post, done.words), asked, done.client) if post else None
         if home is not None:
             await self._turn(home, name, value)

@@ -30,8 +30,10 @@ from bot.slack.home import HomeTab
 from bot.slack.interaction import ELSEWHERE, Body, Entrance, workspace_of
 from bot.slack.live_form import LiveForm
 from bot.slack.measured import MeasuredApp
+from bot.slack.mentions import Mentions
 from bot.slack.payload import make_storable, part
 from bot.slack.reactions import Reactions
+from bot.slack.shortcuts import Shortcuts
 from bot.slack.type_ahead import TypeAhead
 from bot.workflow.workflow import Workflow
 
@@ -66,6 +68,8 @@ class Listeners:
         )
         self.reactions = Reactions(*parts, entrance.ours)
         self.type_ahead = TypeAhead(workflow, entrance)
+        self.mentions = Mentions(workflow, clock, entrance)
+        self.shortcuts = Shortcuts(workflow, clock, entrance, facts)
 
     async def acted(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: SlackClient) -> None:
         await (self.live.acted if self.live.is_about(body) else self.buttons.pressed)(ack, body, action, client)
@@ -179,17 +183,25 @@ def _route(app: AsyncApp) -> None:
     async def home_opened(context: AsyncBoltContext, ack: AsyncAck, body: Body, event: Body) -> None:
         await _listeners(context).home.opened(ack, body, event)
 
+    async def addressed(context: AsyncBoltContext, ack: AsyncAck, body: Body, event: Body, client: SlackClient) -> None:
+        await _listeners(context).mentions.addressed(ack, body, event, client)
+
     async def suggest(context: AsyncBoltContext, ack: AsyncAck, body: Body) -> None:
         await _listeners(context).type_ahead.suggest(ack, body)
+
+    async def used(context: AsyncBoltContext, ack: AsyncAck, body: Body, client: SlackClient) -> None:
+        await _listeners(context).shortcuts.used(ack, body, client)
 
     app.command(ANY)(command)
     app.view(ANY)(submitted)
     app.view_closed(ANY)(acknowledge)  # nothing depends on it
     app.action(ANY)(acted)
     app.event("app_home_opened")(home_opened)
+    app.event("app_mention")(addressed)
+    app.event("message")(addressed)
     app.event(ANY)(happened)
     app.options(ANY)(suggest)
-    app.shortcut(ANY)(acknowledge)
+    app.shortcut(ANY)(used)
 
 
 def _listeners(context: AsyncBoltContext) -> Listeners:

@@ -150,6 +150,13 @@ class OpenedForms:
     ) -> forms.Form:
         """The form filled from a refused command, or with what this person has typed in it since."""
         form = replace(form, test=refused.test, origin=f"correct:{refused.name}")
+        return await self.started(form, person, words)
+
+    async def started(self, form: forms.Form, person: Person, words: Translator) -> forms.Form:
+        """The form as it was filled from elsewhere, or with what this person has typed in it since.
+
+        `form.origin` tells from where.
+        """
 
         def read(connection: Connection) -> tuple[keys.KeptForm | None, Kept]:
             kept = self._kept(connection, form, person)
@@ -158,7 +165,7 @@ class OpenedForms:
         kept, found = await self.workflow.database.read(read)
         if kept is not None:
             form = replace(_with_kept(form, kept), facts=())
-        return form if refused.test else self._filled(form, found, person, words)
+        return form if form.test else self._filled(form, found, person, words)
 
     async def _as_left(self, form: forms.Form, person: Person) -> forms.Form:
         return _with_kept(form, await self.workflow.database.read(lambda c: self._kept(c, form, person)))

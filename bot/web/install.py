@@ -26,7 +26,7 @@ TIME = 600  # seconds from the start of an installation to its end
 LONGEST = 500  # characters of a code or a state
 SCOPES = (
     *("commands", "chat:write", "reactions:read", "users:read", "usergroups:read"),
-    *("channels:read", "groups:read", "im:write", "files:write"),
+    *("channels:read", "groups:read", "im:write", "im:history", "app_mentions:read", "files:write"),
 )
 Install = Callable[[str, str], Awaitable[None]]
 

@@ -174,11 +174,11 @@ async def test_until_it_knows_its_workspaces_slack_is_asked_to_come_back(
     starting = asyncio.create_task(later.start("127.0.0.1", bot_port))
     try:
         await begun.wait()
-        body = home.acting.payloads.command("U0CLEO", home.world.channels[HERE], "/broadcast", "help")
+        body = home.acting.payloads.command("U0CLEO", home.world.channels[HERE], "/broadcast", "help all")
         assert not (await home.delivery.command(body)).acknowledged
         go_on.set()
         await starting
-        assert "/broadcast send" in await ask(home, "help")
+        assert "/broadcast send" in await ask(home, "help all")
     finally:
         starting.cancel()
         await later.stop()
@@ -281,7 +281,7 @@ async def test_a_token_that_ends_is_renewed_once_before_it_does(both: Two, bot_p
         assert home.world.bot_token != first
         assert [method for method, _ in home.calls].count("oauth.v2.access") == 2
         assert bot.posting.token == bot.home.quick.token == home.world.bot_token
-        assert "/broadcast send" in await ask(home, "help")
+        assert "/broadcast send" in await ask(home, "help all")
 
 
 @pytest.mark.long

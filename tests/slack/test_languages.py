@@ -15,7 +15,7 @@ from tests.support.slack import HERE
 
 #: Words that every English sentence needs some of, and that are none in French or Spanish.
 ENGLISH = re.compile(
-    r"\b(the|is|was|were|are|been|you|your|of|and|not|for|with|this|that|these|it|its|has|have|had|will|be|by|from|who|"
+    r"\b(the|is|was|were|are|been|you|your|of|and|not|for|with|this|that|these|it|its|have|had|will|be|by|from|who|"
     r"what|when|where|which|there|here|nobody|somebody|everyone|nothing|something|asked|sent|goes|went|can|cannot|could|"
     r"does|did|only|until|before|after|then|they|their|she|her|his|at|to|up|out|off|yet|still|again|more|less|people|"
     r"show|write|all|each|every|between|its|if|or|but|so|too|than|into|within|while|now|next|last|first|new|old|"
@@ -123,6 +123,19 @@ class Walker:
                     await self._press(user, message, action)
         return found
 
+    async def use_the_rest(self, user: str) -> None:
+        """Home, the shortcuts and messages to the bot."""
+        said = await self.acting.say(user, HERE, "@bellcrier Soldes https://example.org")
+        await self.acting.shortcuts.use_on(user, HERE, said["ts"], "broadcast_message")
+        await self.fill_in(user)
+        await self.acting.shortcuts.use(user, "broadcast_new")
+        await self.fill_in(user)
+        self.acting.home.open(user)
+        await self.sandbox.until(lambda: self.acting.home.shown(user) is not None)
+        for action in dict.fromkeys(actions_of(self.acting.home.shown(user) or {})):
+            await self.acting.home.press(user, action)
+            await self.fill_in(user)
+
     def _threads(self) -> list[Json]:
         return [reply for one in self.acting.messages(HERE) for reply in self.acting.thread(HERE, one["ts"])]
 
@@ -156,5 +169,7 @@ async def test_nothing_is_left_in_english(sandbox: Sandbox, start_bot: StartBot,
     await walker.type("send clients marketing Soldes demain")
     for user in PEOPLE * 3:
         await walker.press_all(user)
+    for user in PEOPLE:
+        await walker.use_the_rest(user)
     assert len(reader.sentences) > 250  # it has seen much
     assert reader.english() == []

@@ -105,7 +105,7 @@ async def ids(bot: Bot) -> tuple[str, str]:
 
 
 async def test_the_walk_takes_every_subcommand_that_there_is(sandbox: Sandbox, bot: Bot) -> None:
-    told = await ask(sandbox, "help")
+    told = await ask(sandbox, "help all")
     for verb in sorted({line.split()[0] for line in SUBCOMMANDS}):
         assert f"/broadcast {verb}" in told, verb
     known = {word.split()[1].strip("`") for word in told.split("\n") if word.startswith("`/broadcast ")}
@@ -125,7 +125,7 @@ async def test_no_button_and_no_reaction_does_anything(
     presses += [(f"broadcast.{name}", "promo:x") for name in OF_TEMPLATES]
     presses += [(f"broadcast.{name}", value) for name, value in OF_PAGES.items()]
     presses += [(f"reminder.{name}", f"{schedule}:1") for name in ("done", "snooze", "start")]
-    presses += [("workspace.settings", "settings")]
+    presses += [("workspace.settings", "settings"), ("home.write", ""), ("home.help", "")]
     place = {"channel": HERE, "ts": posted["ts"]}
     for action, value in presses:
         await sandbox.acting.act(ANA, place, "actions:1:1", action, {"type": "button", "value": value}, {})
@@ -200,4 +200,26 @@ async def test_home_tells_an_outsider_one_sentence(
     told = sandbox.acting.home.shown(ANA) or {}
     assert told["blocks"][0]["text"]["text"].startswith(("Only full members of this workspace", *TOLD))
     assert SECRET not in str(sandbox.acting.ephemerals(ANA)[told_before:])
+    assert await stored(bot) == before
+
+
+async def test_no_shortcut_and_no_message_to_the_bot_tells_more_than_a_refusal(
+    sandbox: Sandbox, start_bot: StartBot, outsider: Callable[[Json], Json]
+) -> None:
+    bot = await start_bot(sandbox, **SETTINGS)
+    posted = await prepared(sandbox)
+    await leave(sandbox, bot, outsider)
+    before = await stored(bot)
+    await sandbox.acting.shortcuts.use(ANA, "broadcast_new")
+    opened = [*sandbox.acting.views(ANA)]
+    await sandbox.acting.shortcuts.use_on(ANA, HERE, posted["ts"], "broadcast_message")
+    for view in (*opened, *sandbox.acting.views(ANA)):
+        assert not view.get("callback_id")
+        assert is_refusal(view["blocks"][0]["text"]["text"])
+    assert len(opened) == len(sandbox.acting.views(ANA)) == 1
+    said = len(sandbox.acting.ephemerals(ANA))
+    if not sandbox.world.person(ANA).deleted:
+        await sandbox.acting.say(ANA, HERE, "@bellcrier what is coming?")
+        await sandbox.until(lambda: len(sandbox.acting.ephemerals(ANA)) > said)
+        assert is_refusal(sandbox.acting.ephemerals(ANA)[-1]["text"])
     assert await stored(bot) == before

@@ -22,7 +22,17 @@ from bot.domain.people import Person
 from bot.domain.schedule import Digest, Kind, Occurrence, Schedule
 from bot.domain.slots import LONGEST, slots_of
 from bot.slack import replies
-from bot.slack.blocks import answers, break_glass, forms, recurring, refusals, template_answers, template_forms
+from bot.slack.blocks import (
+    answers,
+    break_glass,
+    forms,
+    help,
+    meant,
+    recurring,
+    refusals,
+    template_answers,
+    template_forms,
+)
 from bot.slack.blocks.audit import AuditPage, audit_page
 from bot.slack.blocks.boards import STEPS, BoardPage, already_there, board
 from bot.slack.blocks.card import draw_card, moved
@@ -458,9 +468,16 @@ ANSWERS: dict[str, Draw] = {
         "Europe/Paris",
         words,
     ),
-    "help": lambda text, words: answers.help_text(
-        [(f"/broadcast {n} <id>", "Open the form.") for n in range(22)], words
+    "help": lambda text, words: help.all_commands(
+        [(f"{n} <id>", "Open the form.") for n in range(22)], "clients", words
     ),
+    "help in steps": lambda text, words: help.with_way_back(help.steps(words, [text]), words),
+    **{
+        f"help {name}": (lambda text, words, name=name: help.topic(name, name, text, "clients", words))  # type: ignore[misc]
+        for name in help.OPTIONS
+    },
+    "greeting": lambda text, words: help.greeting(words),
+    "did you mean": lambda text, words: meant.ask(meant.Meant("every", text, "1"), text, words),
     **{
         f"submitted, {state}": (
             lambda text, words, state=state: submitted(text, words, state=state)  # type: ignore[misc]

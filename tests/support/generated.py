@@ -25,7 +25,7 @@ VERBS = (
     *("send", "send", "send", "send", "test", "every", "every", "remind", "remind", "template save", "template use"),
     *("template", "template list", "template delete", "template new", "template edit", "template approve"),
     *("show", "cancel", "edit", "list", "audiences", "schedules", "reminders", "pause", "pause all", "resume"),
-    *("resume all", "stop", "help", "audit", "doctor", "SEND", "sned", "test", "away", "away", "back"),
+    *("resume all", "stop", "help", "audit", "doctor", "settings", "SEND", "sned", "test", "away", "away", "back"),
     *(
         "envoyer",
         "rappeler",
@@ -118,6 +118,7 @@ EVENTS = (
     "team_join",
     "no_such_thing",
 )
+RICH = ("text", "link", "user", "usergroup", "channel", "broadcast", "emoji", "date", "color", "rich_text_list", "")
 REACTIONS = ("white_check_mark", "+1", "+1::skin-tone-3", "thumbsup", "x", "-1", "tada", "", "::", "skin-tone-9")
 #: What a press may be about, by what its value names: a broadcast, a command to correct, a template.
 OF_BROADCASTS = (
@@ -133,6 +134,8 @@ OF_PAGES = {
     **dict.fromkeys(("board.next", "board.first"), '["broadcast", null, null]'),
     **{f"board.{step}": f'["broadcast", null, ["{step}", "BZZZZZZZ", 1]]' for step in ("pause", "resume", "stop")},
     "keep_both.yes": 'remind "every monday 9:00" Hello',
+    **{f"help.{shows}": shows for shows in ("start", "waiting", "upcoming", "reminders", "all")},
+    "meant.yes": '["remind", "\\"tomorrow 9:00\\" Soldes", "1"]',
     **dict.fromkeys(("audit.next", "audit.first", "audit_csv"), '["", null]'),
     **dict.fromkeys(("ids.next", "ids.first"), "BZZZZZZZ:1:200"),
 }
@@ -179,8 +182,19 @@ FORMS = {
     "broadcast_break_glass": ("reason", "break_glass"),
     "broadcast_close_review": ("comment", "close_review"),
     "broadcast_template": ("text", "save"),
+    "workspace_settings": ("approval.undo", "settings"),
     "broadcast_other": ("text", ""),
     "": ("text", ""),
+}
+#: The settings of a workspace that are written in a line.
+SETTINGS = {
+    "approval.groups": ("S0APPROVERS",),
+    "approval.quorum": ("2",),
+    "approval.rules": ("purpose=marketing larger_than=10000 quorum=2",),
+    "approval.undo": ("30s",),
+    "approval.approve_reactions": ("white_check_mark, +1",),
+    "approval.reject_reactions": ("x",),
+    "asks_per_hour": ("100",),
 }
 APPROVERS = ("U0ANA", "U0BEN")
 #: Who may do what some of these forms are about.
@@ -240,6 +254,7 @@ class Generator:
             (6, self.typing),
             (5, self.suggestion),
             (6, self.event),
+            (2, self.shortcut),
             (1, self.closed),
         ]
 
@@ -413,11 +428,25 @@ class Generator:
             known = keeps.get("name") if self.chance.random() < 0.9 else None
             given = self.composed({}) | {"name": _line(known or f"{self.word()}-{self.chance.randrange(10**9)}")}
             return {block: value for block, value in given.items() if block not in ("send_at", "canary")}
+        if name == "workspace_settings":
+            return self.own_settings()
         if field == "send_at":
             return {"send_at": {"value": {"type": "datetimepicker", "selected_date_time": self.start()}}}
         reason = self.chance.choice(REASONS) if self.chance.random() < 0.5 else self.text(self.chance.choice((0, 1, 5)))
         given = {field: _line(reason[:500])}
         return given | self.composed(keeps) if self.chance.random() < 0.1 else given
+
+    def own_settings(self) -> Json:
+        """What an admin may write in the form of the settings, right or wrong."""
+        lines = {name: self.chance.choice((*VALUES, *given)) for name, given in SETTINGS.items()}
+        people = self.chance.choice((["U0ANA", "U0BEN"], ["U0GUS"], []))
+        channel = self.chance.choice((HERE, "C0QUIET", None))
+        language = {"text": {"type": "plain_text", "text": "x"}, "value": self.chance.choice(("en", "fr", "es", "x"))}
+        return {name: _line(line) for name, line in lines.items()} | {
+            "approval.approvers": {"value": {"type": "multi_users_select", "selected_users": people}},
+            "approval.channel": {"value": {"type": "conversations_select", "selected_conversation": channel}},
+            "locale": {"value": {"type": "static_select", "selected_option": language}},
+        }
 
     def start(self) -> Any:
         soon = int(time.time()) + self.chance.choice((600, 86_400, 30 * 86_400))
@@ -460,8 +489,9 @@ class Generator:
 
     def action(self) -> tuple[Json, str]:
         """What is pressed, and the message that it is on."""
-        of = self.chance.choice(("broadcast",) * 6 + ("reminder", "reminder", "other", ""))
-        name = self.chance.choice(ACTIONS if of != "reminder" else ("done", "snooze", "start", *ACTIONS))
+        of = self.chance.choice(("broadcast",) * 6 + ("reminder", "reminder", "home", "other", ""))
+        first = {"reminder": ("done", "snooze", "start"), "home": ("write", "help") * 20}.get(of, ())
+        name = self.chance.choice((*first, *ACTIONS))
         value, ts = self.pressed(name)
         action: Json = {"type": "button", "action_id": f"{of}.{name}", "value": value, "action_ts": "1.1"}
         action["block_id"] = self.chance.choice(("actions:1:1", "actions:99:0", "actions:1", "", "", "x"))
@@ -507,6 +537,18 @@ class Generator:
         body: Json = {"token": "unused", "team_id": self.world.team_id, "api_app_id": self.world.app_id, "event": event}
         body |= {"type": "event_callback", "event_id": f"Ev{self.chance.randrange(10**9)}", "event_time": 1}
         return Input("event", self.perhaps_spoiled(body))
+
+    def shortcut(self) -> Input:
+        """One of the bot's, or another. What a message says may be of any shape."""
+        name, person = self.chance.choice(("broadcast_new", "broadcast_message", "x")), self.chance.choice(PEOPLE)
+        if self.chance.random() < 0.3:
+            return Input("shortcut", self.perhaps_spoiled(self.payloads.shortcut(person, name)))
+        element = {"type": self.chance.choice(RICH), "text": self.text(3), "url": "https://example.org", "elements": 1}
+        element |= {"user_id": "U0ANA", "unicode": self.chance.choice(("1f389", "zz", "110000", "")), "name": "tada"}
+        rich = {"type": "rich_text_section", "elements": [element, element]}
+        block = {"type": self.chance.choice(("rich_text", "section", "context", "image", "")), "elements": [rich]}
+        message: Json = {"ts": "1.1", "text": self.text(5), "blocks": [block] * self.chance.choice((0, 1, 2))}
+        return Input("shortcut", self.perhaps_spoiled(self.payloads.on_message(person, HERE, message, name)))
 
     def trigger(self) -> str:
         return self.world.new_trigger(self.chance.choice(PEOPLE))

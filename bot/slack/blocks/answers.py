@@ -53,16 +53,3 @@ def drawn(id: object, line: Callable[[], str], words: Translator) -> str:
     except Exception as error:  # whatever the row contains
         log.error("a row cannot be shown", id=str(id), exc_info=error)
         return words("*{id}* cannot be shown. Tell whoever runs the bot.", id=str(id))
-
-
-def help_text(usages: Iterable[tuple[str, str]], words: Translator) -> Post:
-    """Every subcommand, with examples that can be pasted."""
-    lines = [f"• `{usage}` — {words(about)}" for usage, about in usages]
-    examples = [
-        "/broadcast send clients marketing Soldes demain",
-        '/broadcast send clients transactional at="demain 9h" Votre commande est prête',
-    ]
-    title = words("*What I can do*")
-    shown = "\n".join(f"`{example}`" for example in examples)
-    blocks = [section(title), section("\n".join(lines)), section(words("*Examples*") + f"\n{shown}")]
-    return Post("\n".join([title, *lines, *examples]), blocks)

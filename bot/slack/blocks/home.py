@@ -14,7 +14,7 @@ from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import mentions
 from bot.domain.schedule import Schedule
-from bot.slack.blocks import recurring
+from bot.slack.blocks import help, recurring
 from bot.slack.blocks.answers import drawn
 from bot.slack.blocks.card_buttons import BUTTONS, plain_button
 from bot.slack.blocks.card_facts import BADGES, excerpt
@@ -25,7 +25,7 @@ from bot.storage.boards import Place
 VIEW_BLOCKS = 100  # in a view, Slack's limit
 LISTED = 80  # characters of a text in a row
 LOOK = "broadcast_look"  # the callback id of the view with one broadcast
-WRITE, HELP, MORE, EARLIER = "home.write", "home.help", "home.more", "home.earlier"
+MORE, EARLIER = "home.more", "home.earlier"
 
 SECTIONS: Mapping[str, str] = {  # in the order shown
     "waiting": "Waiting for you",
@@ -91,8 +91,8 @@ def unavailable(words: Translator) -> list[Block]:
 
 
 def _main(words: Translator, *, admin: bool) -> Block:
-    write = {**_plain(WRITE, words("Write one"), "home"), "style": "primary"}
-    elements = [write, _plain(HELP, words("Help"), "home")]
+    write = {**_plain(help.WRITE, words("Write one"), "home"), "style": "primary"}
+    elements = [write, _plain(help.HELP, words("Help"), "home")]
     elements += [_plain(SETTINGS, words("Settings"), "home")] if admin else []
     return {"type": "actions", "block_id": "home", "elements": elements}
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.domain.errors import FieldError
 from bot.domain.i18n import Translatable
 from bot.domain.options import DASHES, EVERYWHERE, MEANT, OPENING, OPTIONS, QUOTES, folded
+from bot.domain.slack_text import decode_slack
 from providers.base import Purpose
 
+WORDS_OF_TIME = 12  # at most
 SURE, PERHAPS = 0.8, 0.6  # how close a typo must be to an option of another subcommand, and of this one
 #: What people who speak French or Spanish call the subcommands.
 VERBS = {
@@ -79,6 +81,17 @@ def quoted(typed: str) -> tuple[str, str]:
     """Return the text in quotes of any shape at the start, and what follows it; "" if there are no quotes."""
     match = QUOTED.match(typed.strip())
     return (match[1].strip(), typed.strip()[match.end() :]) if match else ("", typed.strip())
+
+
+def with_quotes(typed: str, is_when: Callable[[str], bool], may_follow: Callable[[str], bool]) -> str | None:
+    """Put quotes around the most words at the start that say when; None if none do, or what follows does not fit."""
+    typed = typed.strip()
+    said = list(re.finditer(r"\S+", typed))
+    for last in range(min(len(said) - 1, WORDS_OF_TIME), 0, -1):
+        when, rest = typed[: said[last - 1].end()], typed[said[last].start() :]
+        if may_follow(decode_slack(rest)) and is_when(decode_slack(when)):
+            return f'"{when}" {rest}'
+    return None
 
 
 def read_send(typed: str, names: Sequence[str] = OPTIONS) -> Typed:

@@ -11,13 +11,16 @@ from bot.domain import slack_text, sms
 from bot.domain.clock import Clock
 from bot.domain.errors import InvalidRequest, NotAllowed, NotAMember
 from bot.domain.options import folded
-from bot.slack.blocks import answers, mrkdwn, refusals
+from bot.slack.blocks import mrkdwn, refusals
+from bot.slack.blocks.help import STEP
+from bot.slack.blocks.meant import MEANT, UNKNOWN_BUTTON, Meant
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.audit import AuditCommand
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.doctor import DoctorCommand, Examine
+from bot.slack.commands.help import HelpCommand
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.settings import SettingsCommand
 from bot.slack.commands.showing import ShowingOf
@@ -58,8 +61,10 @@ class Commands:
             **self.audit.table,
             **DoctorCommand(workflow, examine).table,
             **SettingsCommand(SettingsForm(workflow.own_settings)).table,
-            "help": ("help", self.help),
         }
+        self.help = HelpCommand(self.table, audiences)
+        self.table |= self.help.table
+        self.redrawn |= {STEP: self.help.turned, MEANT: self._meant}
 
     async def handle(self, ack: AsyncAck, body: Body, client: AsyncWebClient) -> None:
         """Answer one command. If anything goes wrong, the person gets a sentence and what they typed."""
@@ -123,14 +128,11 @@ class Commands:
         sentences.append(asked.words("`/broadcast help` lists the commands."))
         return refusals.complaint([" ".join(sentences)], asked.line, asked.words, correct=correct)
 
-    async def help(self, asked: Command, client: AsyncWebClient) -> Post | None:
-        """Show this help."""
-        topic, _ = parse.first_word(asked.text)
-        wanted = {topic.lower()} & self.table.keys() or self.table.keys()
-        usages = [("/broadcast", "Open the form.")] if not topic else []
-        usages += [
-            (f"/broadcast {usage}", (method.__doc__ or "").split("\n")[0])
-            for name, (usage, method) in self.table.items()
-            if name in wanted
-        ]
-        return answers.help_text(usages, asked.words)
+    async def _meant(self, value: str, done: Interaction) -> Post:
+        """Give the command that was meant, as if it had been typed so. Raises what that raises."""
+        meant = Meant.of(value)
+        if meant.verb not in ("every", "remind"):
+            raise NotAllowed(UNKNOWN_BUTTON)
+        line = f"/broadcast {meant.verb} {slack_text.decode_slack(meant.text)}"
+        asked = Command(done.person, done.channel, meant.text, meant.trigger, done.words, line)
+        return await self.table[meant.verb][1](asked, done.client) or Post(line)

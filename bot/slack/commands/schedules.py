@@ -20,7 +20,7 @@ from bot.domain.people import Person
 from bot.domain.schedule import Kind, Schedule, micros_of
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
-from bot.slack.blocks import answers, boards, forms, mrkdwn, recurring
+from bot.slack.blocks import answers, boards, forms, meant, mrkdwn, recurring
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.directory import People
@@ -291,6 +291,19 @@ class Recurring:
             raise InvalidRequest(FieldError("id", Translatable(template, id=id[:40]))) from None
 
     def _usage(self, name: str, asked: Command) -> Post:
+        """Say how it is written, or ask what was meant if the time only lacks its quotes."""
+        reads, zone = self.reminders.is_when, asked.person.zone
+        if name == "every":
+            audiences = self.audiences
+            quoted = parse.with_quotes(
+                asked.text,
+                lambda typed: reads(Kind.BROADCAST, typed, zone),
+                lambda rest: audiences.audience(parse.read_send(rest).audience) is not None,
+            )
+        else:
+            quoted = parse.with_quotes(asked.text, lambda typed: reads(Kind.REMINDER, typed, zone), bool)
+        if quoted is not None:
+            return meant.ask(meant.Meant(name, quoted, asked.trigger), asked.line, asked.words)
         return answers.usage(self.table[name][0], asked.line, asked.words)
 
     # --- buttons -----------------------------------------------------------------------------------------------------
