@@ -269,6 +269,26 @@ async def test_a_button_of_home_that_nobody_hears_says_so_on_home(browser: Brows
     await home.get_by_test_id("notice").get_by_text("dispatch_failed").wait_for()
 
 
+async def test_the_shortcuts_of_the_app_open_its_form_from_their_menus(
+    browser: Browser, sandbox: Sandbox, bot: Bot
+) -> None:
+    await sandbox.acting.say("U0DAN", HERE, "Umbrellas at *half price*")
+    page = await open_page(browser, sandbox, "U0CLEO")
+    modal = page.get_by_test_id("modal")
+    await page.get_by_test_id("shortcuts").click()
+    await page.locator("[data-shortcut='broadcast_new']").click()
+    await modal.get_by_label("Audience").wait_for()
+    await page.keyboard.press("Escape")
+    await modal.wait_for(state="detached")
+    await tab_to(page, "#feed article")
+    await tab_to(page, "[data-testid='more']")
+    await press(page, "Enter")
+    await page.locator("[data-shortcut='broadcast_message']").focus()
+    await press(page, "Enter")
+    await modal.get_by_label("Text", exact=True).wait_for()
+    assert "Umbrellas at half price" in await modal.get_by_label("Text", exact=True).input_value()
+
+
 # --- for those who listen, and those who have no mouse --------------------------------------------------------------
 
 
