@@ -28,6 +28,7 @@ from bot.slack.blocks import (
     forms,
     help,
     meant,
+    mrkdwn,
     recurring,
     refusals,
     template_answers,
@@ -471,9 +472,9 @@ ANSWERS: dict[str, Draw] = {
     "help": lambda text, words: help.all_commands(
         [(f"{n} <id>", "Open the form.") for n in range(22)], "clients", words
     ),
-    "help in steps": lambda text, words: help.with_way_back(help.steps(words, [text]), words),
+    "help in steps": lambda text, words: help.with_way_back(help.steps(words, [mrkdwn.quote(text[:40])]), words),
     **{
-        f"help {name}": (lambda text, words, name=name: help.topic(name, name, text, "clients", words))  # type: ignore[misc]
+        f"help {name}": (lambda text, words, name=name: help.topic(name, name, "Open the form.", "clients", words))  # type: ignore[misc]
         for name in help.OPTIONS
     },
     "greeting": lambda text, words: help.greeting(words),

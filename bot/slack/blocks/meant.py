@@ -9,7 +9,7 @@ from bot.domain.errors import NotAllowed
 from bot.domain.i18n import Translator
 from bot.domain.slack_text import decode_slack
 from bot.slack.blocks.forms import SAID
-from bot.slack.blocks.mrkdwn import Post, json_size, literal, plain, section
+from bot.slack.blocks.mrkdwn import Post, json_size, literal, plain, quote, section
 from bot.slack.blocks.refusals import VALUE
 
 MEANT = "broadcast.meant"  # the button, by what it does
@@ -48,4 +48,4 @@ def ask(meant: Meant, typed: str, words: Translator) -> Post:
         blocks.append({"type": "actions", "elements": [{**yes, "style": "primary"}]})
     else:
         blocks += [section(words("You typed:")), *literal(typed[:SAID])]
-    return Post(f"{question}\n{line}"[:SAID], blocks)
+    return Post(f"{question}\n{quote(line)}"[:SAID], blocks)
