@@ -49,7 +49,7 @@ async def test_the_story_over_socket_mode_ends_with_one_send(sandbox: Sandbox, b
     await tell_story(sandbox, vendor)
 
 
-@pytest.mark.parametrize("vendor", some_later(reversed(STORIES)))
+@pytest.mark.parametrize("vendor", some_later(STORIES))
 async def test_the_story_over_signed_http_ends_with_one_send(
     http_sandbox: Sandbox, start_bot: StartBot, vendor: str
 ) -> None:
@@ -155,6 +155,7 @@ async def form_to_the_newsletter(page: Page) -> Locator:
     return modal
 
 
+@pytest.mark.long
 async def test_the_form_counts_while_one_types_and_leaves_the_cursor_where_it_is(
     browser: Browser, sandbox: Sandbox, bot: Bot
 ) -> None:

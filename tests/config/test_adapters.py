@@ -619,6 +619,7 @@ async def test_what_an_adapter_begins_when_it_is_made_holds_nobody_up(
     assert (await core.row(other.id)).state is State.SENT
 
 
+@pytest.mark.long
 async def test_what_an_adapter_says_of_itself_fills_no_place_and_pings_nobody(
     installed: Path, office: Office, sandbox: Sandbox, start_bot: StartBot
 ) -> None:

@@ -48,6 +48,7 @@ async def directly(sandbox: Sandbox, user: str) -> list[str]:
     return told_directly(sandbox, user)
 
 
+@pytest.mark.long
 async def test_from_the_menu_to_the_phones_and_the_closed_review(sandbox: Sandbox, start_bot: StartBot) -> None:
     bot = await start_bot(sandbox, **ON)
     posted = await asked(sandbox)

@@ -86,6 +86,7 @@ async def test_what_has_gone_stays_as_it_stood_once_another_company_reads_it(san
     assert "The vendor accepted it" in shown(sandbox)
 
 
+@pytest.mark.long
 async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_told_waits(
     sandbox: Sandbox, bot: Bot
 ) -> None:

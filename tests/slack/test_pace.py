@@ -45,7 +45,9 @@ def drawings(seconds: int, looks_every: int = 1) -> list[int]:
     return times
 
 
-@pytest.mark.parametrize("seconds", [60, 600, 3600, DAY])
+@pytest.mark.parametrize(
+    "seconds", [60, 600, pytest.param(3600, marks=pytest.mark.long), pytest.param(DAY, marks=pytest.mark.long)]
+)
 def test_a_million_deliveries_take_a_hundred_drawings_however_long_they_take(seconds: int) -> None:
     times = drawings(seconds)
     assert len(times) <= 105

@@ -101,6 +101,7 @@ async def test_a_message_opens_the_form_with_its_text_and_goes_out_once_approved
     assert sandbox.vendors.ledger[0].text.startswith(text)
 
 
+@pytest.mark.long
 async def test_what_was_typed_into_the_form_of_a_message_is_still_there_the_next_time(
     sandbox: Sandbox, bot: Bot
 ) -> None:
@@ -117,6 +118,7 @@ async def test_what_was_typed_into_the_form_of_a_message_is_still_there_the_next
     assert "Soldes dès demain" in str(again)
 
 
+@pytest.mark.long
 async def test_names_that_slack_does_not_tell_are_told(sandbox: Sandbox, bot: Bot) -> None:
     said = sandbox.world.post(
         sandbox.world.channel(HERE), {"user": ANA, "text": "Voir <@U0BEN> et <@U0NOBODY>", "files": [{}]}

@@ -86,6 +86,7 @@ async def test_one_press_in_the_form_sends_a_test_and_the_form_says_so(sandbox: 
     assert (await settled(bot, State.PENDING)).test_of is None
 
 
+@pytest.mark.long
 async def test_a_press_on_what_cannot_go_says_why_under_the_text(sandbox: Sandbox, bot: Bot) -> None:
     form = await open_form(sandbox)
     await type_in(sandbox, form, filled("newsletter", "Soldes demain"))
@@ -95,6 +96,7 @@ async def test_a_press_on_what_cannot_go_says_why_under_the_text(sandbox: Sandbo
     assert sandbox.vendors.ledger == []
 
 
+@pytest.mark.long
 async def test_what_is_typed_while_the_test_is_on_its_way_stays(sandbox: Sandbox, bot: Bot) -> None:
     answered = asyncio.Event()
     form = await open_form(sandbox)
@@ -147,6 +149,7 @@ async def test_an_audience_without_a_test_audience_offers_no_test(sandbox: Sandb
     assert TEST_BUTTON not in shown(sandbox)
 
 
+@pytest.mark.long
 async def test_a_test_that_is_only_a_draft_opens_as_a_test(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "test newsletter marketing Soldes at=9h")
     row = await settled(bot, State.DRAFT)
@@ -203,6 +206,7 @@ async def test_a_canary_of_another_account_is_refused_under_its_field(sandbox: S
     assert "belongs to another account" in errors["canary"]
 
 
+@pytest.mark.long
 async def test_whoever_edits_a_broadcast_can_try_the_new_text_first(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send newsletter marketing Sodles demain", user="U0DAN")
     row = await settled(bot, State.PENDING)

@@ -53,6 +53,7 @@ def offered(form: Json) -> int:
     return int(picker["initial_date_time"]) * SECOND
 
 
+@pytest.mark.long
 async def test_a_new_plan_has_a_new_card_and_the_old_one_is_a_line_with_a_link(sandbox: Sandbox, bot: Bot) -> None:
     start = now() + 2 * HOUR
     await ask(sandbox, f"send clients marketing at={iso(start)} Soldes demain")
@@ -93,6 +94,7 @@ async def test_a_new_plan_has_a_new_card_and_the_old_one_is_a_line_with_a_link(s
     assert sandbox.vendors.ledger == []
 
 
+@pytest.mark.long
 async def test_an_old_card_becomes_a_link_when_slack_takes_it_again(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, f"send clients marketing at={iso(now() + 2 * HOUR)} Soldes demain")
     old = await card(sandbox)

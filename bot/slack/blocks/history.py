@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from bot.workflow.decision_types import Drawing
 STEPS = 15  # of the history, the latest
 CHANGES = 600  # characters of what an edit changed
 REASON = 300
+HISTORY = 2800  # characters of JSON; Slack takes 3,000 in a section
+WHOLE = 12_800  # characters of JSON of all blocks; Slack takes about 13,200
 DIFF = 2500  # characters of JSON of two texts that are compared
 
 
@@ -50,11 +53,27 @@ def details(broadcast: Broadcast, showing: CardContext, story: Story, words: Tra
         for row in story.steps[-STEPS:]
     ]
     blocks = [block for block in shown.blocks if block["type"] != "actions"]
-    blocks.append(section(f"*{words('History')}*\n" + "\n".join(steps)))
-    blocks += _last_change(story)
-    if links := _links(story, words):
-        blocks.append(section(links))
-    return Post(shown.text, [*blocks, *_buttons(broadcast, shown, story, words)])
+    links, buttons = _links(story, words), _buttons(broadcast, shown, story, words)
+    below = [*([section(links)] if links else []), *buttons]
+    room = WHOLE - _size([*blocks, *below])
+    history = _latest(steps, min(room, HISTORY))
+    blocks.append(section(f"*{words('History')}*\n" + "\n".join(history)))
+    changes = _last_change(story)
+    if _size(changes) <= room - json_size("\n".join(history)):
+        blocks += changes
+    return Post(shown.text, [*blocks, *below])
+
+
+def _size(blocks: Sequence[Block]) -> int:
+    return len(json.dumps(blocks, ensure_ascii=False))
+
+
+def _latest(steps: Sequence[str], most: int) -> list[str]:
+    """Return the last steps, as many as take so many characters of JSON."""
+    first, used = len(steps), 0
+    while first and (used := used + json_size(steps[first - 1]) + 2) <= most:
+        first -= 1
+    return [*(["…"] if first else []), *steps[first:]]
 
 
 def _buttons(broadcast: Broadcast, shown: Post, story: Story, words: Translator) -> list[Block]:
