@@ -26,6 +26,7 @@ from bot.workflow.decision_types import Drawing
 STEPS = 15  # of the history, the latest
 CHANGES = 600  # characters of what an edit changed
 REASON = 300
+OLDER = 5  # versions, the latest, with a link to their card
 HISTORY = 2800  # characters of JSON; Slack takes 3,000 in a section
 WHOLE = 12_800  # characters of JSON of all blocks; Slack takes about 13,200
 DIFF = 2500  # characters of JSON of two texts that are compared
@@ -95,7 +96,10 @@ def _last_change(story: Story) -> list[Block]:
 
 def _links(story: Story, words: Translator) -> str:
     links = [words("<{link}|Open its card>", link=story.link)] if story.link else []
-    older = (f"<{link}|{words('version {version}', version=version)}>" for version, link in sorted(story.older.items()))
+    older = (
+        f"<{link}|{words('version {version}', version=version)}>"
+        for version, link in sorted(story.older.items())[-OLDER:]
+    )
     return " · ".join([*links, *older])
 
 
