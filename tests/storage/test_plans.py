@@ -70,6 +70,8 @@ TICKET, ONE, NEWS = "sms_many", f"B{rows.WIDTH + FIRST}", f"B{rows.WIDTH + 9_000
 #: Indexes that may be read whole: what a few processes send now, what is not posted yet and, for counts, live ones.
 WHOLE = {"ix_broadcasts_sending", "ix_notes_post", "ix_posts_post", "ix_broadcasts_living"}
 READ_WHOLE = {  # by some questions alone
+    # In the order of what is due in all workspaces, where PostgreSQL knows that nearly all of it is of this one.
+    "list upcoming": {"ix_broadcasts_due"},
     "a scrape": {"ix_broadcasts_held"},  # those that are held, which it looks through like the other live ones
     "snoozed reminders": {"ix_occurrences_draw"},  # what is still to be posted or is snoozed
 }
@@ -457,10 +459,8 @@ async def unplanned(database: Database) -> dict[str, list[Step]]:
         steps = [step for one in heard if planned(one) for step in await database.read(partial(plan, asked=one))]
         assert steps, name
         counted = READ_WHOLE.get(name, set())
-        if any(step.whole and step.index not in counted for step in steps) or index not in {
-            "",
-            *(step.index for step in steps),
-        }:
+        used = {"", *(step.index for step in steps)}
+        if any(step.whole and step.index not in counted for step in steps) or not used & {index, *counted}:
             wrong[name] = steps
     return wrong
 
