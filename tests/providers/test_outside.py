@@ -98,7 +98,7 @@ async def test_it_sends_polls_and_reads_callbacks_without_a_change_in_the_bot(
         f"{row.id}-1-1",
     )
     assert acme.key == "acme-key-1"
-    await sandbox.until(lambda: "sent 2" in thread_text(sandbox, posted["ts"]))  # by polling
+    await sandbox.until(lambda: "2 of 2 sent" in thread_text(sandbox, posted["ts"]))  # by polling
     assert await acme.call_back("m1", "DLVRD") == 200
     assert await acme.call_back("m2", "DLVRD") == 200
     await sandbox.until(lambda: "Final report: delivered to 2" in thread_text(sandbox, posted["ts"]))

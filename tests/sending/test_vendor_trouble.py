@@ -331,7 +331,7 @@ async def test_a_status_never_goes_back(sandbox: Sandbox, either: Bot, gone_out:
 async def test_a_word_that_nobody_knows_is_kept_and_shown(sandbox: Sandbox, either: Bot, gone_out: str) -> None:
     assert await tell(gone_out, id="22", status="TELEPORTED") == 200
     posted = await card(sandbox)
-    await sandbox.until(lambda: "other: TELEPORTED 1" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "1 × TELEPORTED" in thread_text(sandbox, posted["ts"]))
 
 
 @pytest.mark.long

@@ -70,7 +70,7 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
 
     monkeypatch.setattr(bot.home.tracker.poller, "_post_progress", twice_broken)
     await sandbox.vendors.deliver("encom", "22", "OK")
-    await sandbox.until(lambda: "sent 2" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "2 of 2 sent" in thread_text(sandbox, posted["ts"]))
     assert len(broken) == 2
     told = [str(record.msg) for record in caplog.records if "a tick failed" in str(record.msg)]
     assert len(told) == 2

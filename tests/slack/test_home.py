@@ -183,7 +183,7 @@ async def test_the_main_buttons_open_the_form_and_the_help(sandbox: Sandbox, bot
     await sandbox.acting.home.press(CLEO, "home.write")
     assert sandbox.acting.views(CLEO)[-1]["callback_id"] == "broadcast_compose"
     await sandbox.acting.home.press(CLEO, "home.help")
-    assert "/broadcast send" in read(sandbox.acting.views(CLEO)[-1])
+    assert "/broadcast help send" in read(sandbox.acting.views(CLEO)[-1])
     await opened(sandbox, CLEO)  # a second visit needs no steps
     assert "*1.*" not in read(sandbox.acting.home.shown(CLEO))
 

@@ -167,7 +167,9 @@ def test_a_check_names_the_first_row_of_the_audit_that_was_changed(shell: Shell,
     drop, change = text("DROP TRIGGER audit_only_grows"), text("UPDATE audit SET actor = 'U0EVE'")
     on(url, lambda c: c.execute(drop), lambda c: c.execute(change))
     code, told = shell("db", "check")
-    assert (code, "The audit of T is not as it was written: row 1, it was changed" in told) == (1, True), told
+    assert (code, "The audit of T is not as it was written: row 1 at place 1, it was changed" in told) == (1, True), (
+        told
+    )
 
 
 @pytest.mark.long

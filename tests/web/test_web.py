@@ -410,7 +410,7 @@ async def test_replies_and_opt_outs_are_counted_once_and_shown_only_where_the_ac
     opt_out = {**about, "text": "STOP", "stop_date": "2026-11-24 12:02:00"}
     for news in (reply, reply, another, opt_out, opt_out):
         assert await call_back(web, str(bot.callback_address("octo")), json.dumps(news).encode()) == 200
-    await sandbox.until(lambda: "opt-outs 1, replies 2" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "replies: 2 · opt-outs: 1" in str(sandbox.acting.messages(HERE)[0]))
     told = thread_text(sandbox, posted["ts"])
     assert told.count("Reply: Oui &lt;!channel&gt;") == (1 if shown else 0)
     assert "600100000" not in told

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from bot.domain.errors import NotAllowed
 from bot.domain.i18n import Translator
 from bot.domain.slack_text import decode_slack
-from bot.slack.blocks.forms import SAID
-from bot.slack.blocks.mrkdwn import Post, json_size, literal, plain, quote, section
-from bot.slack.blocks.refusals import VALUE
+from bot.slack.blocks.mrkdwn import Post, json_size, plain, quote
+from bot.slack.blocks.refusals import VALUE, complaint
 
 MEANT = "broadcast.meant"  # the button, by what it does
 UNKNOWN_BUTTON = "I no longer know this button. Please type the command again."
@@ -39,13 +38,10 @@ class Meant:
 
 
 def ask(meant: Meant, typed: str, words: Translator) -> Post:
-    """The question, with the button that gives the command. A very long one is only shown, to be typed again."""
-    question = words("The time needs quotes. Did you mean this?")
+    """The question, what was typed, and the button that gives the command. A very long one has to be typed again."""
     line = f"/broadcast {meant.verb} {decode_slack(meant.text)}"
-    blocks = [section(question), *literal(line[:SAID])]
-    if len(meant.value()) <= VALUE and json_size(line) <= SAID:
-        yes = {"type": "button", "action_id": f"{MEANT}.yes", "text": plain(words("Yes")), "value": meant.value()}
-        blocks.append({"type": "actions", "elements": [{**yes, "style": "primary"}]})
-    else:
-        blocks += [section(words("You typed:")), *literal(typed[:SAID])]
-    return Post(f"{question}\n{quote(line)}"[:SAID], blocks)
+    post = complaint([words("The time needs quotes. Did you mean this?"), quote(line)], typed, words)
+    if max(len(meant.value()), json_size(typed)) > VALUE:
+        return post
+    yes = {"type": "button", "action_id": f"{MEANT}.yes", "text": plain(words("Yes")), "value": meant.value()}
+    return Post(post.text, [*post.blocks, {"type": "actions", "elements": [{**yes, "style": "primary"}]}])
