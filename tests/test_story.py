@@ -44,12 +44,12 @@ async def tell_story(sandbox: Sandbox, vendor: str) -> None:
     assert all(id in thread_text(sandbox, posted["ts"]) for id in accepted.ids)
 
 
-@pytest.mark.parametrize("vendor", some_later(STORIES))
+@pytest.mark.parametrize("vendor", some_later(STORIES, of=4))
 async def test_the_story_over_socket_mode_ends_with_one_send(sandbox: Sandbox, bot: Bot, vendor: str) -> None:
     await tell_story(sandbox, vendor)
 
 
-@pytest.mark.parametrize("vendor", some_later(STORIES))
+@pytest.mark.parametrize("vendor", some_later(STORIES, of=4))
 async def test_the_story_over_signed_http_ends_with_one_send(
     http_sandbox: Sandbox, start_bot: StartBot, vendor: str
 ) -> None:

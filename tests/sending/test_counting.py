@@ -168,6 +168,7 @@ async def looked(core: Core, until: int) -> None:
         core.now += FIRST_POLL
 
 
+@pytest.mark.long
 async def test_finals_that_an_older_process_did_not_keep_are_found_long_before_the_day_is_over(core: Core) -> None:
     row = await sent(core, ("22", "23"))
 

@@ -58,6 +58,7 @@ async def test_the_card_of_a_test_offers_to_ask_for_the_send(sandbox: Sandbox, b
     assert (await settled(bot, State.PENDING)).test_of is None
 
 
+@pytest.mark.long
 async def test_a_test_is_named_in_the_list_and_in_its_history(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "test newsletter marketing Soldes demain")
     row = await settled(bot, State.SENT, State.DONE)
@@ -126,6 +127,7 @@ async def test_whatever_start_and_canary_are_chosen_a_press_sends_the_test_now(s
     assert (row.test_of, row.send_at, row.canary) == ("newsletter", None, None)
 
 
+@pytest.mark.long
 async def test_a_test_can_have_neither_a_start_nor_a_canary_and_its_form_asks_for_none(
     sandbox: Sandbox, bot: Bot
 ) -> None:

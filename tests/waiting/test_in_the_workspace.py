@@ -239,6 +239,7 @@ async def test_the_writer_of_a_forgotten_draft_is_told_directly(sandbox: Sandbox
     assert (await newest(bot)).state is State.CANCELLED
 
 
+@pytest.mark.long
 async def test_the_workspace_sees_nothing_odd_of_a_row_that_a_newer_version_wrote(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)

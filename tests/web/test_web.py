@@ -185,6 +185,7 @@ async def test_a_request_replayed_inside_the_window_has_one_effect(
     assert len(await all_of(door)) == 1
 
 
+@pytest.mark.long
 async def test_what_slack_sends_again_with_a_retry_number_counts_once(
     http_sandbox: Sandbox, door: Bot, web: ClientSession
 ) -> None:
@@ -225,6 +226,7 @@ async def test_an_interaction_without_its_parts_is_answered_and_changes_nothing(
     assert await all_of(door) == []
 
 
+@pytest.mark.long
 async def test_random_signed_bodies_are_never_a_500(
     http_sandbox: Sandbox, door: Bot, web: ClientSession, seed: int
 ) -> None:
