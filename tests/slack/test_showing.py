@@ -35,6 +35,7 @@ async def test_it_has_the_buttons_of_the_card_and_an_approval_there_counts_and_i
 ) -> None:
     await ask(sandbox, "send clients marketing Soldes demain")
     posted = await card(sandbox)
+    await sandbox.until(lambda: "2 people" in str(posted))  # once the vendor has told how many they are
     row = await drawn(bot)
     await ask(sandbox, f"show {row.id}", user=ANA)
     assert str(buttons(sandbox.acting.ephemerals(ANA)[-1]["blocks"])) == str(buttons(posted["blocks"]))
