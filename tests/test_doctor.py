@@ -312,6 +312,7 @@ def test_a_file_with_secrets_is_known_by_what_is_in_it(tmp_path: Path, text: str
     assert machine._holds_secrets(file) is told
 
 
+@pytest.mark.long
 async def test_a_file_with_secrets_that_others_can_read_is_told_with_the_fix(sandbox: Sandbox, tmp_path: Path) -> None:
     settings = changed(raw_settings(sandbox, free_port(), tmp_path), {})
     file = tmp_path / "bell.toml"

@@ -16,6 +16,7 @@ from bot.domain.i18n import LANGUAGES, Translator, translator_for
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
 from tests.support.ground import StartBot, newest, some_later
+from tests.support.patience import A_WHILE
 from tests.support.slack import HERE, ask, card, thread_text
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -71,6 +72,7 @@ async def test_a_reaction_approves_and_the_status_follows_in_the_thread(sandbox:
     await sandbox.until(lambda: "2 of 2 sent" in thread_text(sandbox, posted["ts"]))
 
 
+@pytest.mark.long
 async def test_octopush_tells_who_got_it_and_the_broadcast_is_done(sandbox: Sandbox, bot: Bot) -> None:
     await sandbox.acting.command("U0CLEO", HERE, "/broadcast send newsletter marketing Soldes demain")
     posted = await card(sandbox)
@@ -240,8 +242,8 @@ async def press(button: Locator, shows: Locator) -> None:
     """Press it, and once more if the message was drawn anew between the press and its release."""
     for last in (False, False, True):
         with nullcontext() if last else suppress(TookTooLong):
-            await button.click(timeout=10_000)
-            await shows.wait_for(timeout=10_000)
+            await button.click(timeout=1000 * A_WHILE)
+            await shows.wait_for(timeout=1000 * A_WHILE)
             return
 
 

@@ -242,6 +242,7 @@ async def test_what_came_while_all_were_counted_is_counted_again(core: Core) -> 
 # --- what it costs ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_nobody_who_writes_reads_all_deliveries(core: Core) -> None:
     """Only transactions that write nothing count the deliveries: for receipts, progress, polls and the end."""
     row, asked, writing = await sent(core, ("22", "23")), list[tuple[bool, str]](), [False]

@@ -21,6 +21,7 @@ from bot.scheduler import PeriodicTask
 
 SCALE = float(os.environ.get("BELLCRIER_PATIENCE", "1"))
 LONG = 90.0 * SCALE  # seconds before any wait for a required event gives up
+A_WHILE = 10.0 * SCALE  # seconds before what may have been lost is done once more
 
 
 async def until(happened: Callable[[], Any], timeout: float = LONG) -> Any:

@@ -75,6 +75,7 @@ async def test_what_was_restored_goes_on_asking_when_its_approval_is_taken_back(
     assert await core.sent() == 0
 
 
+@pytest.mark.long
 async def test_an_approval_is_taken_back_while_it_is_prepared_and_nothing_stays_open(core: Waiting) -> None:
     core.sandbox.vendors.faults.add("octopush.create", "slow", seconds=0.7)
     row = await core.approved(audience="newsletter")
